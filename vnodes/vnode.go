@@ -3,6 +3,7 @@ package vnodes
 import (
 	"context"
 
+	"github.com/ringcore/ringcore/dataplane/wire"
 	"github.com/ringcore/ringcore/metadata/ring"
 )
 
@@ -42,12 +43,7 @@ type Coverer interface {
 }
 
 // Item is one piece of a coverage answer.
-type Item struct {
-	Key     []byte
-	Stamp   Stamp // of the record it was made from
-	Deleted bool  // made from a tombstone: outweighs older items of its key, and is not delivered
-	Value   []byte
-}
+type Item = wire.Item
 
 // Merger is a vnode whose records merge by a rule of its own instead of by the
 // newest stamp.
