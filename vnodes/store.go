@@ -11,8 +11,10 @@ type Store interface {
 	// Append enters writes, all or none, after everything appended before, and
 	// returns at once; it blocks only for back-pressure. done is called once, in
 	// append order, when they are durable (nil) or the store has failed. It runs on
-	// the store's goroutine and must not block. The writes replace what is there:
-	// merging was the caller's work.
+	// the store's goroutine, or in Append itself where there is nothing to wait for
+	// (in memory, after Close), and must not block. The writes replace what is
+	// there: merging was the caller's work. Refused, entering nothing, are keys that
+	// are empty or over 128 KiB and values over 1 GiB.
 	Append(writes []Write, done func(error))
 	// Latest is the newest record under key, also one that is appended and not yet durable.
 	Latest(key []byte) (Record, bool, error)

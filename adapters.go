@@ -1,0 +1,136 @@
+package ringcore
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/ringcore/ringcore/dataplane"
+	"github.com/ringcore/ringcore/dataplane/wire"
+	"github.com/ringcore/ringcore/metadata"
+	"github.com/ringcore/ringcore/metadata/ring"
+	"github.com/ringcore/ringcore/vnodes"
+)
+
+// The parts do not know each other: each says in an interface of its own what it
+// needs, and here it gets it.
+
+// rings is the metadata as dataplane and vnodes see it.
+type rings struct{ c *core }
+
+func (r rings) Ring() *ring.Ring         { return r.c.meta.Ring() }
+func (r rings) Changed() <-chan struct{} { return r.c.meta.Changed() }
+func (r rings) Fetch(ctx context.Context, epoch ring.Epoch, from ring.NodeID) error {
+	return r.c.meta.Fetch(ctx, epoch, from)
+}
+
+// caller carries metadata's requests to other nodes.
+type caller struct{ c *core }
+
+func (k caller) Call(ctx context.Context, node ring.NodeID, op wire.Op, epoch uint64, body []byte) ([]byte, error) {
+	f, err := k.c.peers.Call(ctx, node, wire.Header{Op: op, Epoch: epoch}, body)
+	return f.Body, err
+}
+
+// dialer opens streams for vnodes.
+type dialer struct{ c *core }
+
+func (d dialer) Dial(ctx context.Context, node ring.NodeID) (vnodes.Stream, error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	s, err := d.c.peers.Stream(ctx, node)
+	if err != nil {
+		return nil, err // not s: a nil *Stream is not a nil Stream
+	}
+	return s, nil
+}
+
+// transfers is the metadata's record of transfers as vnodes see it.
+type transfers struct{ c *core }
+
+func (t transfers) Sessions() []vnodes.Session {
+	var all []vnodes.Session
+	for _, x := range t.c.meta.State().Transfers {
+		all = append(all, vnodes.Session{ID: x.ID, Step: x.Step, Gen: x.Gen})
+	}
+	return all
+}
+
+func (t transfers) Outcome(id string) (committed, known bool) { return t.c.meta.State().Outcome(id) }
+
+func (t transfers) Commit(ctx context.Context, s vnodes.Session) error {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	err := t.c.meta.Propose(ctx, metadata.Commit(&metadata.Transfer{ID: s.ID, Step: s.Step, Gen: s.Gen}, t.c.self.ID))
+	if e, ok := errors.AsType[*wire.Error](err); ok && e.Code == wire.Conflict {
+		// It has ended before: the outcome is in a state at least as new as the refusal's.
+		err = errors.Join(err, t.c.meta.Fetch(ctx, ring.Epoch(e.Epoch), ""))
+	}
+	return err
+}
+
+func (t transfers) LeaderContact() time.Duration { return t.c.meta.LeaderContact() }
+func (t transfers) Others() []ring.NodeID        { return t.c.others() }
+func (t transfers) Leaving() bool                { return t.c.status() == metadata.StatusLeaving }
+
+// kvCluster is the node as its key/value service sees it.
+type kvCluster struct{ n *Node }
+
+func (k kvCluster) Command(ctx context.Context, service string, call wire.Call) ([]byte, error) {
+	return k.n.Command(ctx, service, call)
+}
+
+func (k kvCluster) Query(ctx context.Context, service string, call wire.Call) ([]byte, error) {
+	return k.n.Query(ctx, service, call)
+}
+
+func (k kvCluster) Cover(ctx context.Context, service string, body []byte, r wire.Quorum,
+	emit func(p ring.Partition, node ring.NodeID, it *wire.Item) error,
+) (bool, []ring.Partition, error) {
+	result, err := k.n.Cover(ctx, service, body, CoverOptions{R: r}, func(it CoverItem) error {
+		return emit(it.Partition, it.Node, &it.Item)
+	})
+	return result.Complete, result.Missing, err
+}
+
+// Ring is a ring of one's own while the node belongs to no cluster; it serves nothing then.
+func (k kvCluster) Ring() *ring.Ring {
+	if c := k.n.core.Load(); c != nil {
+		return c.meta.Ring()
+	}
+	return ring.New(k.n.cfg.Partitions, k.n.cfg.Replicas, k.n.id.NodeID)
+}
+
+func (k kvCluster) NodeName(id ring.NodeID) string {
+	if c := k.n.core.Load(); c != nil {
+		return c.name(id)
+	}
+	return string(id)
+}
+
+// name is a member's name; its id if it is not known.
+func (c *core) name(id ring.NodeID) string {
+	if m, ok := c.meta.State().Member(id); ok {
+		return m.Name
+	}
+	return string(id)
+}
+
+// status is this node's own, as far as it knows.
+func (c *core) status() metadata.MemberStatus {
+	m, _ := c.meta.State().Member(c.self.ID)
+	return m.Status
+}
+
+// problem gives err a code.
+func problem(err error) *wire.Error {
+	if e, ok := errors.AsType[*wire.Error](err); ok {
+		return e
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		return wire.Errorf(wire.Deadline, "%v", err)
+	}
+	return wire.Errorf(wire.Internal, "%v", err)
+}
+
+var _ dataplane.Local = (*vnodes.Manager)(nil)

@@ -1,0 +1,132 @@
+package admin
+
+import (
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/pprof"
+	"strings"
+)
+
+// Options of a Handler.
+type Options struct {
+	// Pprof serves /debug/pprof. Set it only if the listener is bound to loopback:
+	// profiles show memory and take CPU time.
+	Pprof  bool
+	Logger *slog.Logger // slog.Default() if nil
+}
+
+// api answers the requests. It has no state but counters and the event streams' places.
+type api struct {
+	node    Node
+	log     *slog.Logger
+	metrics *metrics
+	streams chan struct{} // one place for each event stream that is open
+	index   string
+}
+
+// route is one line of the routing table.
+type route struct {
+	method, path string
+	about        string // for the index page; empty: not listed
+	handle       http.HandlerFunc
+}
+
+// Handler makes the HTTP API of n, with kv, if not nil, mounted at /v1/kv/ and
+// /v1/ping. It checks origins for all and caps the bodies of its own routes; kv
+// caps its own.
+func Handler(n Node, kv http.Handler, opts Options) http.Handler {
+	log := opts.Logger
+	if log == nil {
+		log = slog.Default()
+	}
+	a := &api{node: n, log: log, metrics: newMetrics(n), streams: make(chan struct{}, maxStreams)}
+	routes := a.routes()
+	if kv != nil {
+		routes = append(routes, kvRoutes(kv)...)
+	}
+	if opts.Pprof {
+		routes = append(routes, pprofRoutes()...)
+	}
+	mux := http.NewServeMux()
+	for _, r := range routes {
+		if r.handle != nil {
+			mux.HandleFunc(strings.TrimSpace(r.method+" "+r.path), r.handle)
+		}
+	}
+	a.index = indexPage(n.Name(), routes)
+	return a.guard(mux)
+}
+
+// routes is the table of everything that does not depend on an option.
+func (a *api) routes() []route {
+	routes := []route{
+		{"GET", "/{$}", "", a.getIndex},
+		{"GET", "/livez", "200 while the process answers", a.getLive},
+		{"GET", "/readyz", "200 if this node serves, else 503 with the reasons", a.getReady},
+		{"GET", "/metrics", "Prometheus metrics", a.metrics.handler().ServeHTTP},
+		{"GET", "/v1/ring", "who holds which partition; the ETag is the epoch", a.getRing},
+		{"GET", "/v1/members", "the cluster's members", a.getMembers},
+		{"GET", "/v1/transfers", "partitions on the move", a.getTransfers},
+		{"GET", "/v1/preflist", "?bucket=B&key=K&n=3: the places of a key", a.getPreflist},
+		{"GET", "/v1/events", "server-sent events: ring, member, transfer", a.getEvents},
+		{"POST", "/v1/cluster/join", `{"seed":"host:port","commit":true}: this node joins that cluster`, a.postJoin},
+		{"POST", "/v1/cluster/leave", `{"node":"n2","commit":true}: a member hands off and leaves`, a.postLeave},
+	}
+	for _, l := range laterRoutes {
+		routes = append(routes, route{l.method, l.path, "", later(l.feature)})
+	}
+	return routes
+}
+
+// laterRoutes are known and answered with not_supported.
+var laterRoutes = []struct{ method, path, feature string }{
+	{"POST", "/v1/cluster/down", "marking a member as down"},
+	{"POST", "/v1/cluster/force-remove", "force-remove"},
+	{"POST", "/v1/cluster/replace", "replace"},
+	{"POST", "/v1/cluster/force-replace", "force-replace"},
+	{"POST", "/v1/cluster/set", "changing replicas, weights and zones"},
+	{"GET", "/v1/cluster/plan", "staging and planning changes"},
+	{"DELETE", "/v1/cluster/plan", "staging and planning changes"},
+	{"POST", "/v1/cluster/commit", "committing a plan"},
+	{"POST", "/v1/node/drain", "draining a node"},
+	{"POST", "/v1/node/resume", "draining a node"},
+	{"GET", "/v1/buckets/{bucket}", "bucket properties"},
+	{"PUT", "/v1/buckets/{bucket}", "bucket properties"},
+}
+
+// kvRoutes mounts kv. The lines without a handler are for the index page.
+func kvRoutes(kv http.Handler) []route {
+	return []route{
+		{"", "/v1/kv/", "", kv.ServeHTTP},
+		{"GET", "/v1/ping", "?key=K: which vnode answers", kv.ServeHTTP},
+		{"PUT", "/v1/kv/{bucket}/{key}", "the body is the value", nil},
+		{"GET", "/v1/kv/{bucket}/{key}", "the value; 404 when missing", nil},
+		{"DELETE", "/v1/kv/{bucket}/{key}", "answers with the old value", nil},
+		{"GET", "/v1/kv/{bucket}?list=keys", "every key, or list=values, a line each", nil},
+		{"DELETE", "/v1/kv/{bucket}", "clears the bucket", nil},
+	}
+}
+
+// pprofRoutes are the profiles. Those other than the four are served by Index.
+func pprofRoutes() []route {
+	return []route{
+		{"GET", "/debug/pprof/", "profiles", pprof.Index},
+		{"GET", "/debug/pprof/cmdline", "", pprof.Cmdline},
+		{"GET", "/debug/pprof/profile", "", pprof.Profile},
+		{"GET", "/debug/pprof/symbol", "", pprof.Symbol},
+		{"GET", "/debug/pprof/trace", "", pprof.Trace},
+	}
+}
+
+// indexPage lists the routes that have something to say about themselves.
+func indexPage(node string, routes []route) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "ringcore node %s\n\n", node)
+	for _, r := range routes {
+		if r.about != "" {
+			fmt.Fprintf(&b, "%-6s  %-28s  %s\n", r.method, r.path, r.about)
+		}
+	}
+	return b.String()
+}

@@ -1,0 +1,158 @@
+package admin_test
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/ringcore/ringcore/admin"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// fakeNode answers with what a test puts in.
+type fakeNode struct {
+	admin.Hub
+
+	mu       sync.Mutex // guards what a test changes while the node is asked
+	err      error      // answered by every view and change
+	notReady bool
+	joins    []admin.JoinRequest
+	leaves   []admin.LeaveRequest
+	preflist preflistArgs
+}
+
+type preflistArgs struct {
+	bucket, key string
+	n           int
+}
+
+func (f *fakeNode) fail() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.err
+}
+
+func (f *fakeNode) Ring(context.Context) (admin.RingView, error) {
+	return admin.RingView{
+		ClusterID: "5f6e", Epoch: 12, Partitions: 8, Replicas: 2,
+		Owners: [][]string{{"n1", "n2"}, {"n2", "n1"}, {"n1", "n2"}, {"n2", "n1"}, {"n1", "n2"}, {"n2", "n1"}, {"n1", "n2"}, {"n2", "n1"}},
+		Gens:   []uint64{1, 2, 1, 2, 1, 2, 1, 2},
+	}, f.fail()
+}
+
+func (f *fakeNode) Members(context.Context) ([]admin.MemberView, error) {
+	if err := f.fail(); err != nil {
+		return nil, err
+	}
+	return []admin.MemberView{
+		{
+			Name: "n1", ID: "00000000000000a1", Status: "valid", Up: true, Addr: "127.0.0.1:7400", HTTP: "127.0.0.1:7402",
+			RESP: "127.0.0.1:7403", Zone: "z", Weight: 1, Owned: 4, Slots: 8, PendingOwned: 4, PendingSlots: 8, Voter: true, Leader: true,
+		},
+		{Name: "n2", ID: "00000000000000a2", Status: "leaving", Addr: "127.0.0.1:7410", HTTP: "127.0.0.1:7412", Weight: 1, Owned: 4, Slots: 8},
+	}, nil
+}
+
+func (f *fakeNode) Transfers(context.Context) (admin.TransfersView, error) {
+	return admin.TransfersView{Waiting: 3, Active: []admin.TransferView{{
+		Session: "18446744073709551615", Kind: "move", Service: "kv", Partition: 5, Slot: 1, From: "n1", To: "n2", Phase: "fold",
+		Records: 1000, Bytes: 250_000, Percent: 12.5, BytesPerS: 50_000, ETAS: 35,
+	}}}, f.fail()
+}
+
+func (f *fakeNode) Preflist(_ context.Context, bucket string, key []byte, n int) ([]admin.PreflistEntry, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.preflist = preflistArgs{bucket, string(key), n}
+	return []admin.PreflistEntry{
+		{Partition: 3, Index: "548063113999088594326381812268606132370974703616", Slot: 0, Node: "n1", Role: admin.RolePrimary},
+		{Partition: 3, Index: "548063113999088594326381812268606132370974703616", Slot: 1, Node: "n3", Role: admin.RoleFallback, For: "n2"},
+	}, f.err
+}
+
+func (f *fakeNode) Join(_ context.Context, req admin.JoinRequest) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.joins = append(f.joins, req)
+	return f.err
+}
+
+func (f *fakeNode) Leave(_ context.Context, req admin.LeaveRequest) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.leaves = append(f.leaves, req)
+	return f.err
+}
+
+func (f *fakeNode) Name() string { return "n1" }
+
+func (f *fakeNode) Ready() (bool, []admin.Check) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.notReady {
+		return false, []admin.Check{{Name: "ring", Detail: "the join has not committed"}}
+	}
+	return true, []admin.Check{{Name: "ring", OK: true}}
+}
+
+func (f *fakeNode) Events(ctx context.Context) <-chan admin.Event { return f.Subscribe(ctx) }
+
+func (f *fakeNode) Metrics() []admin.Metric {
+	return []admin.Metric{
+		{Name: "vnodes", Help: "Vnodes open.", Value: 64, Labels: map[string]string{"service": "kv"}},
+		{Name: "commands_total", Help: "Commands run.", Counter: true, Value: 7},
+	}
+}
+
+// kvStub says what reached it.
+func kvStub(w http.ResponseWriter, r *http.Request) {
+	body, _ := io.ReadAll(r.Body)
+	w.Header().Set("X-Saw", r.Method+" "+r.URL.EscapedPath()+" "+string(body))
+}
+
+// serve starts a server of f's API and returns its base address.
+func serve(t *testing.T, f *fakeNode, opts admin.Options) string {
+	t.Helper()
+	opts.Logger = slog.New(slog.DiscardHandler)
+	srv := httptest.NewServer(admin.Handler(f, http.HandlerFunc(kvStub), opts))
+	t.Cleanup(srv.Close)
+	return srv.URL
+}
+
+// answer is what a request brought.
+type answer struct {
+	status int
+	header http.Header
+	body   string
+}
+
+func do(t *testing.T, method, url, body string, header ...string) answer {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := 0; i < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
+	}
+	// A transport of its own, so that no idle connection outlives the test.
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	res, err := client.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	b, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answer{res.StatusCode, res.Header, string(b)}
+}

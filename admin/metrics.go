@@ -1,0 +1,72 @@
+package admin
+
+import (
+	"net/http"
+	"strconv"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// namespace is the prefix of every metric of ours.
+const namespace = "ringcore"
+
+// metrics is a registry of its own with the process, the Go runtime, the node
+// and the API's own requests in it.
+type metrics struct {
+	registry *prometheus.Registry
+	requests *prometheus.CounterVec
+}
+
+func newMetrics(n Node) *metrics {
+	m := &metrics{
+		registry: prometheus.NewRegistry(),
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: namespace, Name: "http_requests_total", Help: "HTTP requests answered, by route and status.",
+		}, []string{"route", "status"}),
+	}
+	m.registry.MustRegister(
+		collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		m.requests,
+		nodeCollector{n},
+	)
+	return m
+}
+
+// handler answers scrapes. A metric that does not hold together is left out and
+// reported in the log line of the scraper's other metrics, not by failing the scrape.
+func (m *metrics) handler() http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{
+		ErrorHandling: promhttp.ContinueOnError, MaxRequestsInFlight: 8,
+	})
+}
+
+// count notes one answered request. route is a pattern of the routing table, so
+// that the number of series is bounded.
+func (m *metrics) count(route string, status int) {
+	m.requests.WithLabelValues(route, strconv.Itoa(status)).Inc()
+}
+
+// nodeCollector turns the node's snapshot into samples at each scrape.
+type nodeCollector struct{ node Node }
+
+// Describe sends nothing: which metrics there are is known at the scrape only.
+func (c nodeCollector) Describe(chan<- *prometheus.Desc) {}
+
+// Collect implements prometheus.Collector.
+func (c nodeCollector) Collect(out chan<- prometheus.Metric) {
+	for _, m := range c.node.Metrics() {
+		kind := prometheus.GaugeValue
+		if m.Counter {
+			kind = prometheus.CounterValue
+		}
+		desc := prometheus.NewDesc(prometheus.BuildFQName(namespace, "", m.Name), m.Help, nil, m.Labels)
+		sample, err := prometheus.NewConstMetric(desc, kind, m.Value)
+		if err != nil {
+			sample = prometheus.NewInvalidMetric(desc, err)
+		}
+		out <- sample
+	}
+}

@@ -1,0 +1,45 @@
+package admin
+
+import "context"
+
+// Node is what the API needs of the node that it speaks for. All methods may be
+// called from any goroutine. Errors that are *wire.Error keep their code on the
+// way to the caller; any other is answered as an internal one.
+type Node interface {
+	Views
+	Changes
+	Signals
+}
+
+// Views read. They answer from what this node knows, without asking raft.
+type Views interface {
+	Ring(ctx context.Context) (RingView, error)
+	Members(ctx context.Context) ([]MemberView, error) // ordered by name
+	Transfers(ctx context.Context) (TransfersView, error)
+	// Preflist is the preference list of a key: n places, primaries in slot order, then
+	// fallbacks. It is shorter than n if there are not so many nodes. n = 0 means
+	// as many as the cluster has replicas.
+	Preflist(ctx context.Context, bucket string, key []byte, n int) ([]PreflistEntry, error)
+}
+
+// Changes act on the cluster. They return when the change is committed, or with
+// wire.Maybe or wire.Deadline if ctx ends while it may still happen.
+type Changes interface {
+	// Join makes this node a member of the cluster that the seed belongs to.
+	Join(ctx context.Context, req JoinRequest) error
+	// Leave begins the leaving of a member; it is over when the member has handed off
+	// all that it owns.
+	Leave(ctx context.Context, req LeaveRequest) error
+}
+
+// Signals tell how this node fares.
+type Signals interface {
+	Name() string
+	// Ready reports whether this node serves, and what it looked at.
+	Ready() (bool, []Check)
+	// Events subscribes to what happens from now on. The channel is closed when ctx
+	// ends, when the node closes, or when the subscriber has fallen behind; see Hub.
+	Events(ctx context.Context) <-chan Event
+	// Metrics is a snapshot of the node's counters and gauges.
+	Metrics() []Metric
+}

@@ -1,0 +1,156 @@
+package ringcore
+
+import (
+	"context"
+	"encoding/json"
+	"sync"
+	"time"
+
+	"github.com/ringcore/ringcore/dataplane"
+	"github.com/ringcore/ringcore/dataplane/wire"
+	"github.com/ringcore/ringcore/metadata/ring"
+)
+
+// addressBook is what nodes have said lately of where they are. It is newer than
+// what is committed when nodes have been restarted elsewhere.
+type addressBook struct {
+	mu      sync.Mutex // held for one map operation
+	entries map[ring.NodeID]wire.Introduction
+}
+
+func (b *addressBook) put(i wire.Introduction) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.entries == nil {
+		b.entries = make(map[ring.NodeID]wire.Introduction)
+	}
+	b.entries[ring.NodeID(i.NodeID)] = i
+}
+
+func (b *addressBook) get(id ring.NodeID) (wire.Introduction, bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	i, ok := b.entries[id]
+	return i, ok
+}
+
+// resolve tells where a member listens now.
+func (c *core) resolve(id ring.NodeID) (string, bool) {
+	if i, ok := c.book.get(id); ok {
+		return i.Addr, true
+	}
+	if c.meta == nil {
+		return "", false
+	}
+	m, ok := c.meta.State().Member(id)
+	return m.Addr, ok
+}
+
+// introduction is what this node says of itself.
+func (c *core) introduction() wire.Introduction {
+	return wire.Introduction{
+		ClusterID: c.clusterID, NodeID: string(c.self.ID), Name: c.self.Name, Addr: c.self.Addr,
+		GossipAddr: c.self.GossipAddr, HTTPAddr: c.self.HTTPAddr, RESPAddr: c.self.RESPAddr,
+	}
+}
+
+// heardOf is told by gossip of a node that is there or gone.
+func (c *core) heardOf(i wire.Introduction, alive bool) {
+	if alive {
+		c.book.put(i)
+	}
+	c.live.GossipAlive(ring.NodeID(i.NodeID), alive)
+}
+
+// sawEpoch notices that another node knows newer metadata.
+func (c *core) sawEpoch(from ring.NodeID, epoch uint64) {
+	if c.meta == nil || epoch <= c.epoch() || c.fetching.Swap(true) {
+		return
+	}
+	started := c.spawn(func() {
+		defer c.fetching.Store(false)
+		ctx, cancel := context.WithTimeout(c.ctx, 2*time.Second)
+		defer cancel()
+		if err := c.meta.Fetch(ctx, ring.Epoch(epoch), from); err != nil {
+			c.n.log.Debug("newer metadata not fetched", "peer", from, "epoch", epoch, "err", err)
+		}
+	})
+	if !started {
+		c.fetching.Store(false)
+	}
+}
+
+// keepInTouch finds the other members: by where they were last, by the seeds, and
+// again whenever some are not up.
+func (c *core) keepInTouch() {
+	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
+		missing := c.missing()
+		if len(missing) > 0 {
+			c.seek(missing)
+		} else {
+			wait = time.Second
+		}
+		if !pause(c.ctx, wait) {
+			return
+		}
+	}
+}
+
+// missing are the members that are not up.
+func (c *core) missing() []ring.NodeID {
+	var ids []ring.NodeID
+	for _, id := range c.others() {
+		if !c.live.Up(id) {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// seek asks at every address that is known for who is there now.
+func (c *core) seek(missing []ring.NodeID) {
+	addrs := make(map[string]bool)
+	for _, seed := range c.n.cfg.Join {
+		addrs[seed] = true
+	}
+	for _, id := range missing {
+		if addr, ok := c.resolve(id); ok {
+			addrs[addr] = true
+		}
+	}
+	var gossip []string
+	for addr := range addrs {
+		i, err := c.introduce(addr)
+		if err != nil || i.ClusterID != c.clusterID || !c.isCurrent(ring.NodeID(i.NodeID)) || i.NodeID == string(c.self.ID) {
+			continue
+		}
+		c.book.put(i)
+		gossip = append(gossip, i.GossipAddr)
+		c.sawEpoch(ring.NodeID(i.NodeID), i.Epoch)
+	}
+	if len(gossip) > 0 {
+		if _, err := c.gossip.Join(gossip); err != nil {
+			c.n.log.Debug("gossip not joined yet", "err", err)
+		}
+	}
+}
+
+// introduce asks the node at addr who it is.
+func (c *core) introduce(addr string) (wire.Introduction, error) {
+	ctx, cancel := context.WithTimeout(c.ctx, time.Second)
+	defer cancel()
+	return introduceTo(ctx, addr, dataplane.Identity{NodeID: c.self.ID, Addr: c.self.Addr}, c.introduction())
+}
+
+func introduceTo(ctx context.Context, addr string, who dataplane.Identity, me wire.Introduction) (wire.Introduction, error) {
+	body, err := json.Marshal(me)
+	if err != nil {
+		return wire.Introduction{}, err
+	}
+	f, err := dataplane.CallStranger(ctx, addr, who, wire.OpIntroduce, body)
+	if err != nil {
+		return wire.Introduction{}, err
+	}
+	var i wire.Introduction
+	return i, json.Unmarshal(f.Body, &i)
+}

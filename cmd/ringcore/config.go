@@ -1,0 +1,95 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/BurntSushi/toml"
+	"github.com/spf13/cobra"
+)
+
+// envPrefix begins the environment variable of every setting: RINGCORE_DATA_DIR
+// stands for --data-dir, as data_dir does in the file.
+const envPrefix = "RINGCORE_"
+
+// layer fills the flags of cmd called names that were not given on the command
+// line: from the environment, else from the TOML file if one is named. What is
+// left keeps its default.
+func (a *app) layer(cmd *cobra.Command, names []string, file string) error {
+	settings, err := readConfig(file, names)
+	if err != nil {
+		return err
+	}
+	flags := cmd.Flags()
+	for _, name := range names {
+		if flags.Changed(name) {
+			continue
+		}
+		key := strings.ReplaceAll(name, "-", "_")
+		env := envPrefix + strings.ToUpper(key)
+		if value := a.getenv(env); value != "" {
+			if err := flags.Set(name, value); err != nil {
+				return usagef("see "+cmd.CommandPath()+" --help", "environment variable %s: %w", env, err)
+			}
+		} else if value, ok := settings[key]; ok {
+			if err := flags.Set(name, value); err != nil {
+				return usagef("see "+cmd.CommandPath()+" --help", "config file %s: %s: %w", file, key, err)
+			}
+		}
+	}
+	return nil
+}
+
+// readConfig reads a TOML file of one level. Its keys are the names of flags with
+// underscores; a key that is none of them is refused.
+func readConfig(file string, names []string) (map[string]string, error) {
+	if file == "" {
+		return nil, nil
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, usagef("", "read the config: %w", err)
+	}
+	var doc map[string]any
+	if _, err := toml.Decode(string(text), &doc); err != nil {
+		return nil, usagef("", "config file %s: %w", file, err)
+	}
+	known := make([]string, len(names))
+	for i, name := range names {
+		known[i] = strings.ReplaceAll(name, "-", "_")
+	}
+	settings := make(map[string]string, len(doc))
+	for _, key := range slices.Sorted(maps.Keys(doc)) {
+		if !slices.Contains(known, key) {
+			return nil, usagef("the keys are "+strings.Join(known, ", "), "config file %s: unknown key %q", file, key)
+		}
+		if settings[key], err = settingText(doc[key]); err != nil {
+			return nil, usagef("", "config file %s: %s: %w", file, key, err)
+		}
+	}
+	return settings, nil
+}
+
+// settingText is a TOML value as it would stand on the command line.
+func settingText(v any) (string, error) {
+	switch v := v.(type) {
+	case string:
+		return v, nil
+	case int64, bool, float64:
+		return fmt.Sprint(v), nil
+	case []any:
+		items := make([]string, len(v))
+		for i, item := range v {
+			s, ok := item.(string)
+			if !ok {
+				return "", fmt.Errorf("%v in the list is no string", item)
+			}
+			items[i] = s
+		}
+		return strings.Join(items, ","), nil
+	}
+	return "", fmt.Errorf("a string, number, boolean or list of strings is needed, not %T", v)
+}

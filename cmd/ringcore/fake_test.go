@@ -1,0 +1,173 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/ringcore/ringcore/admin"
+	"github.com/ringcore/ringcore/admin/problem"
+	"github.com/ringcore/ringcore/dataplane/wire"
+)
+
+// fakeCluster stands behind the real HTTP API: three members, 64 partitions, and
+// a key/value store in a map.
+type fakeCluster struct {
+	admin.Hub
+
+	mu       sync.Mutex
+	down     bool              // n3 cannot be reached
+	missing  bool              // a listing does not see partition 7
+	values   map[string]string // under "bucket key"
+	requests []string          // of the key/value API
+}
+
+var fakeNames = []string{"n1", "n2", "n3"}
+
+func newFakeAPI(f *fakeCluster) *httptest.Server {
+	f.values = map[string]string{}
+	return httptest.NewServer(admin.Handler(f, f.kv(), admin.Options{Logger: slog.New(slog.DiscardHandler)}))
+}
+
+func (f *fakeCluster) Ring(context.Context) (admin.RingView, error) {
+	v := admin.RingView{ClusterID: "c1", Epoch: 9, Partitions: 64, Replicas: 3}
+	for p := range 64 {
+		v.Owners = append(v.Owners, []string{fakeNames[p%3], fakeNames[(p+1)%3], fakeNames[(p+2)%3]})
+		v.Gens = append(v.Gens, 1)
+	}
+	return v, nil
+}
+
+func (f *fakeCluster) Members(context.Context) ([]admin.MemberView, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var members []admin.MemberView
+	for i, name := range fakeNames {
+		members = append(members, admin.MemberView{
+			Name: name, ID: fmt.Sprintf("%016x", i+1), Status: "valid", Up: name != "n3" || !f.down, Addr: fmt.Sprintf("127.0.0.1:74%d0", i),
+			HTTP: fmt.Sprintf("127.0.0.1:74%d2", i), Weight: 1, Owned: 21, Slots: 64, PendingOwned: 21, PendingSlots: 64, Voter: true, Leader: i == 0,
+		})
+	}
+	return members, nil
+}
+
+func (f *fakeCluster) Transfers(context.Context) (admin.TransfersView, error) {
+	return admin.TransfersView{Waiting: 2, Active: []admin.TransferView{{
+		Session: "s1", Kind: "move", Service: "kv", Partition: 5, Slot: 1, From: "n1", To: "n3", Phase: "fold",
+		Records: 1000, Bytes: 2_500_000, Percent: 12.5, BytesPerS: 50_000, ETAS: 350,
+	}}}, nil
+}
+
+func (f *fakeCluster) Preflist(_ context.Context, _ string, _ []byte, n int) ([]admin.PreflistEntry, error) {
+	list := []admin.PreflistEntry{
+		{Partition: 3, Index: "1", Slot: 0, Node: "n1", Role: admin.RolePrimary},
+		{Partition: 3, Index: "1", Slot: 1, Node: "n2", Role: admin.RolePrimary},
+		{Partition: 3, Index: "1", Slot: 2, Node: "n1", Role: admin.RoleFallback, For: "n3"},
+	}
+	if n > 0 && n < len(list) {
+		list = list[:n]
+	}
+	return list, nil
+}
+
+func (f *fakeCluster) Join(_ context.Context, req admin.JoinRequest) error {
+	if req.Seed == "127.0.0.1:1" {
+		return wire.Errorf(wire.Refused, "this node holds data")
+	}
+	return nil
+}
+
+func (f *fakeCluster) Leave(_ context.Context, req admin.LeaveRequest) error {
+	if !slices.Contains(fakeNames, req.Node) {
+		return wire.Errorf(wire.NotFound, "there is no member %s", req.Node)
+	}
+	return nil
+}
+
+func (f *fakeCluster) Name() string                                  { return "n1" }
+func (f *fakeCluster) Ready() (bool, []admin.Check)                  { return true, nil }
+func (f *fakeCluster) Metrics() []admin.Metric                       { return nil }
+func (f *fakeCluster) Events(ctx context.Context) <-chan admin.Event { return f.Subscribe(ctx) }
+
+// kv answers as the key/value API does, from the map.
+func (f *fakeCluster) kv() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /v1/ping", func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprint(w, `{"partition":3,"index":"68507889249886074290797726533575766546371837952","node":"n2","node_id":"0000000000000002"}`)
+	})
+	mux.HandleFunc("/v1/kv/{bucket}/{key}", f.key)
+	mux.HandleFunc("/v1/kv/{bucket}", f.bucket)
+	return mux
+}
+
+func (f *fakeCluster) note(r *http.Request) {
+	q := maps.Clone(r.URL.Query())
+	delete(q, "timeout")
+	f.requests = append(f.requests, strings.TrimSuffix(r.Method+" "+r.URL.EscapedPath()+"?"+url.Values(q).Encode(), "?"))
+}
+
+func (f *fakeCluster) key(w http.ResponseWriter, r *http.Request) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.note(r)
+	key := r.PathValue("bucket") + " " + r.PathValue("key")
+	value, found := f.values[key]
+	switch {
+	case r.PathValue("key") == "lost":
+		problem.Write(w, r, wire.Errorf(wire.QuorumNotMet, "1 of 2 replicas answered"))
+		return
+	case r.PathValue("key") == "twins" && r.Method == "GET":
+		w.WriteHeader(http.StatusMultipleChoices)
+		fmt.Fprint(w, `["b25l","dHdv"]`)
+		return
+	case r.Method == "PUT":
+		b, _ := io.ReadAll(r.Body)
+		f.values[key] = string(b)
+		w.WriteHeader(http.StatusNoContent)
+		return
+	case !found:
+		problem.Write(w, r, wire.Errorf(wire.NotFound, "no such key"))
+		return
+	case r.Method == "DELETE":
+		delete(f.values, key)
+	}
+	w.Header().Set("X-Ringcore-Context", "ctx")
+	_, _ = io.WriteString(w, value)
+}
+
+func (f *fakeCluster) bucket(w http.ResponseWriter, r *http.Request) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.note(r)
+	if r.Method == "DELETE" {
+		n := len(f.values)
+		clear(f.values)
+		fmt.Fprintf(w, `{"complete":true,"missing":[],"deleted":%d}`, n)
+		return
+	}
+	e := json.NewEncoder(w)
+	for i, key := range slices.Sorted(maps.Keys(f.values)) {
+		// The parts of two nodes arrive mixed up.
+		line := map[string]any{"partition": 8 - i%2, "node": fakeNames[i%2]}
+		if _, k, _ := strings.Cut(key, " "); r.URL.Query().Get("list") == "keys" {
+			line["key"] = k
+		} else {
+			line["value"] = f.values[key]
+		}
+		_ = e.Encode(line)
+	}
+	if f.missing {
+		fmt.Fprintln(w, `{"complete":false,"missing":[7],"error":{"code":"unavailable","detail":"unavailable: n3 does not answer"}}`)
+		return
+	}
+	fmt.Fprintln(w, `{"complete":true,"missing":[]}`)
+}

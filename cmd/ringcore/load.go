@@ -1,0 +1,109 @@
+package main
+
+import (
+	"context"
+	"math/rand/v2"
+	"strconv"
+	"sync"
+	"time"
+)
+
+// target is what load is put on. Its functions are called from many goroutines.
+type target struct {
+	put func(ctx context.Context, key, value []byte) error
+	get func(ctx context.Context, key []byte) error
+}
+
+// load is a closed loop: each caller sends its next request when it has the
+// answer to the one before.
+type load struct {
+	target    target
+	op        string // put, get or mix: half and half
+	callers   int
+	duration  time.Duration
+	keys      int
+	valueSize int
+}
+
+// loadResult is what a run has measured.
+type loadResult struct {
+	latency histogram // of requests that succeeded
+	errors  uint64
+	last    error // one of them
+	elapsed time.Duration
+}
+
+// run puts load on the target until the duration is over or ctx ends.
+func (l *load) run(ctx context.Context) *loadResult {
+	ctx, cancel := context.WithTimeout(ctx, l.duration)
+	defer cancel()
+	results := make([]loadResult, l.callers)
+	var wg sync.WaitGroup
+	begin := time.Now()
+	for i := range results {
+		wg.Go(func() { l.call(ctx, &results[i]) })
+	}
+	wg.Wait()
+	sum := &loadResult{elapsed: time.Since(begin)}
+	for i := range results {
+		sum.latency.add(&results[i].latency)
+		sum.errors += results[i].errors
+		if results[i].last != nil {
+			sum.last = results[i].last
+		}
+	}
+	return sum
+}
+
+// call is one caller. A request that the end of the run cuts off does not count.
+func (l *load) call(ctx context.Context, r *loadResult) {
+	value := randomValue(l.valueSize)
+	for n := 0; ctx.Err() == nil; n++ {
+		key := benchKey(rand.IntN(l.keys))
+		begin := time.Now()
+		var err error
+		if l.op == "put" || l.op == "mix" && n%2 == 0 {
+			err = l.target.put(ctx, key, value)
+		} else {
+			err = l.target.get(ctx, key)
+		}
+		switch {
+		case err == nil:
+			r.latency.record(time.Since(begin))
+		case ctx.Err() == nil:
+			r.errors++
+			r.last = err
+		}
+	}
+}
+
+// fill stores every key once, so that reads find something.
+func (l *load) fill(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	const callers = 64
+	var wg sync.WaitGroup
+	for c := range callers {
+		wg.Go(func() {
+			value := randomValue(l.valueSize)
+			for i := c; i < l.keys && ctx.Err() == nil; i += callers {
+				if err := l.target.put(ctx, benchKey(i), value); err != nil {
+					cancel(err) // the first cause counts
+				}
+			}
+		})
+	}
+	wg.Wait()
+	return context.Cause(ctx)
+}
+
+func benchKey(i int) []byte { return strconv.AppendInt([]byte("bench-"), int64(i), 10) }
+
+// randomValue does not compress.
+func randomValue(size int) []byte {
+	b := make([]byte, size)
+	for i := range b {
+		b[i] = byte(rand.Uint32())
+	}
+	return b
+}

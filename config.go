@@ -1,0 +1,155 @@
+package ringcore
+
+import (
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"regexp"
+	"strconv"
+
+	"github.com/ringcore/ringcore/metadata/ring"
+)
+
+// Config says how a node runs. Only Dir is required.
+type Config struct {
+	Dir  string // data directory, of one node at a time
+	Name string // unique in the cluster; the host name if empty
+
+	Addr       string // raft, commands, handoff and clients; 127.0.0.1:7400 if empty
+	GossipAddr string // Addr's port + 1 if empty
+	HTTPAddr   string // + 2 if empty; "off" for none
+	RESPAddr   string // + 3 if empty; "off" for none
+	Advertise  string // host that others dial, if it is not that of Addr
+	Insecure   bool   // allow other addresses than loopback, without TLS
+
+	// Join names the Addr of any members of a cluster. A node that belongs to none yet
+	// joins that one instead of making its own; later they serve to find the others.
+	Join []string
+
+	Zone       string // where the node stands; replicas are spread over zones
+	Weight     int    // share of the ring relative to other nodes'; 1 if 0
+	Partitions int    // of a cluster that is born here, a power of two from 8 to 4096; 64 if 0
+	Replicas   int    // of each partition in a cluster that is born here; 3 if 0
+	Storage    string // "disk", also if empty, or "memory"
+
+	Services  []Service    // besides the key/value service, the same on every node
+	WithoutKV bool         // leaves out the key/value service and its doors
+	Logger    *slog.Logger // slog.Default() if nil
+
+	// OneMachine shortens the waits for nodes that share a machine: tests and dev clusters.
+	OneMachine bool
+}
+
+const off = "off"
+
+var nodeName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
+
+// withDefaults fills in what zero stands for and checks the rest.
+func (c Config) withDefaults() (Config, error) {
+	if c.Dir == "" {
+		return c, fmt.Errorf("the data directory is missing: say where the node may keep its files")
+	}
+	if c.Name == "" {
+		host, err := os.Hostname()
+		if err != nil {
+			return c, fmt.Errorf("find the host name, to name the node: %w", err)
+		}
+		c.Name = host
+	}
+	if !nodeName.MatchString(c.Name) {
+		return c, fmt.Errorf("node name %q: use 1 to 63 letters, digits, dots, dashes", c.Name)
+	}
+	if c.Addr == "" {
+		c.Addr = "127.0.0.1:7400"
+	}
+	for _, a := range []struct {
+		addr *string
+		off  int
+	}{{&c.GossipAddr, 1}, {&c.HTTPAddr, 2}, {&c.RESPAddr, 3}} {
+		if *a.addr == "" {
+			next, err := portAfter(c.Addr, a.off)
+			if err != nil {
+				return c, err
+			}
+			*a.addr = next
+		}
+	}
+	if c.Partitions == 0 {
+		c.Partitions = ring.DefaultPartitions
+	}
+	if c.Replicas == 0 {
+		c.Replicas = ring.DefaultReplicas
+	}
+	if c.Weight == 0 {
+		c.Weight = 1
+	}
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	return c, c.check()
+}
+
+func (c *Config) check() error {
+	switch {
+	case !ring.ValidPartitions(c.Partitions):
+		return fmt.Errorf("%d partitions: must be a power of two from %d to %d", c.Partitions, ring.MinPartitions, ring.MaxPartitions)
+	case c.Replicas < 1 || c.Replicas > ring.MaxReplicas:
+		return fmt.Errorf("%d replicas: must be 1 to %d", c.Replicas, ring.MaxReplicas)
+	case c.Weight < 1:
+		return fmt.Errorf("weight %d: must be at least 1", c.Weight)
+	case c.Storage != "" && c.Storage != "disk" && c.Storage != "memory":
+		return fmt.Errorf("storage %q: must be disk or memory", c.Storage)
+	case c.Insecure:
+		return nil
+	}
+	for _, addr := range []string{c.Addr, c.GossipAddr, c.HTTPAddr, c.RESPAddr} {
+		if addr != off && !loopback(addr) {
+			return fmt.Errorf("address %s is reachable from other machines, and nothing that travels there is encrypted yet: "+
+				"listen on 127.0.0.1, or say that you accept this (Insecure, --insecure)", addr)
+		}
+	}
+	return nil
+}
+
+func loopback(addr string) bool {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return false
+	}
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// portAfter is addr with its port raised by n; a port of 0, for any free one, stays.
+func portAfter(addr string, n int) (string, error) {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return "", fmt.Errorf("address %q: must be host:port", addr)
+	}
+	num, err := strconv.Atoi(port)
+	if err != nil || num < 0 || num+n > 65535 {
+		return "", fmt.Errorf("address %q: the port must be a number up to %d", addr, 65535-n)
+	}
+	if num > 0 {
+		num += n
+	}
+	return net.JoinHostPort(host, strconv.Itoa(num)), nil
+}
+
+// advertised is the address under which others reach what listens on addr.
+func (c *Config) advertised(addr string) string {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return addr
+	}
+	switch ip := net.ParseIP(host); {
+	case c.Advertise != "":
+		host = c.Advertise
+	case ip != nil && ip.IsUnspecified():
+		if name, err := os.Hostname(); err == nil {
+			host = name
+		}
+	}
+	return net.JoinHostPort(host, port)
+}

@@ -1,0 +1,210 @@
+package ringcore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/ringcore/ringcore/dataplane"
+	"github.com/ringcore/ringcore/dataplane/wire"
+	"github.com/ringcore/ringcore/metadata"
+	"github.com/ringcore/ringcore/metadata/ring"
+	"github.com/ringcore/ringcore/vnodes"
+	"github.com/ringcore/ringcore/vnodes/kv"
+)
+
+// core is a node's life in one cluster: metadata, data plane and vnodes, wired.
+// A node that joins another cluster closes its core and opens another.
+type core struct {
+	n         *Node
+	clusterID string
+	self      metadata.Member
+
+	live   *dataplane.Liveness
+	server *dataplane.Server
+	peers  *dataplane.Peers
+	gossip *dataplane.Gossip
+	router *dataplane.Router
+	meta   *metadata.Store
+	vnodes *vnodes.Manager
+	book   addressBook
+
+	fetching atomic.Bool // newer metadata is being fetched
+
+	ctx    context.Context // ends when the core closes
+	cancel context.CancelFunc
+	taskMu sync.RWMutex // held to add a task, so that none begins after close has
+	closed bool
+	tasks  sync.WaitGroup
+}
+
+// openCore opens the cluster n.id.ClusterID: with first, its first State here;
+// with nil, from the files. n.mu is held.
+func (n *Node) openCore(first *metadata.State) error {
+	c := &core{n: n, clusterID: n.id.ClusterID, self: n.self()}
+	c.ctx, c.cancel = context.WithCancel(context.Background())
+	if err := c.open(first); err != nil {
+		return errors.Join(err, c.close())
+	}
+	n.core.Store(c)
+	n.notify()
+	return nil
+}
+
+func (c *core) open(first *metadata.State) error {
+	dir := c.n.dir.cluster(c.clusterID)
+	who := dataplane.Identity{ClusterID: c.clusterID, NodeID: c.self.ID, Addr: c.self.Addr}
+	c.live = dataplane.NewLiveness(c.self.ID)
+	c.peers = dataplane.NewPeers(dataplane.PeersConfig{
+		Identity: who, Resolve: c.resolve, Liveness: c.live, Members: c.others, Epoch: c.epoch,
+		SawEpoch: c.sawEpoch, Logger: c.n.log,
+	})
+	c.server = dataplane.NewServer(dataplane.ServerConfig{
+		Identity: who, Requests: requests{c}, Streams: streams{c}, Strangers: strangers{c},
+		Member: c.isMember, Epoch: c.epoch, Logger: c.n.log,
+	})
+	timing := metadata.LAN
+	if c.n.cfg.OneMachine {
+		timing = metadata.Fast
+	}
+	meta, err := metadata.Open(metadata.Config{
+		Dir: dir, ClusterID: who.ClusterID, Self: c.self, Listener: c.server.RaftListener(),
+		Dial: func(ctx context.Context, node ring.NodeID) (net.Conn, error) {
+			return c.peers.Dial(ctx, node, wire.ConnRaft)
+		},
+		Caller: caller{c}, Up: c.live.Up, Timing: timing, Logger: c.n.log,
+	}, first)
+	if err != nil {
+		return fmt.Errorf("open the cluster's metadata: %w", err)
+	}
+	c.meta = meta
+	if err := c.openGossip(who); err != nil {
+		return err
+	}
+	if err := c.openVnodes(filepath.Join(dir, "vnodes")); err != nil {
+		return err
+	}
+	c.router = dataplane.NewRouter(dataplane.RouterConfig{
+		Self: c.self.ID, Rings: rings{c}, Local: c.vnodes, Peers: c.peers, Up: c.live.Up, Logger: c.n.log,
+		OpenStream: func(ctx context.Context, node ring.NodeID) (dataplane.FrameStream, error) {
+			return c.peers.Stream(ctx, node)
+		},
+	})
+	c.tasks.Go(c.keepInTouch)
+	c.tasks.Go(c.watchState)
+	return nil
+}
+
+func (c *core) openVnodes(dir string) error {
+	services := c.n.cfg.Services
+	if !c.n.cfg.WithoutKV {
+		services = append([]Service{kv.Service(0, c.self.ID)}, services...)
+	}
+	m, err := vnodes.Open(vnodes.Config{
+		ClusterID: c.meta.State().ClusterID, Node: c.self.ID, Dir: dir, Memory: c.n.cfg.Storage == "memory",
+		Services: services, Rings: rings{c}, Transfers: transfers{c}, Dialer: dialer{c}, Up: c.live.Up, Logger: c.n.log,
+	})
+	if err != nil {
+		return fmt.Errorf("open the vnodes: %w", err)
+	}
+	c.vnodes = m
+	return nil
+}
+
+func (c *core) openGossip(who dataplane.Identity) error {
+	profile := dataplane.ProfileLAN
+	if c.n.cfg.OneMachine {
+		profile = dataplane.ProfileLocal
+	}
+	g, err := dataplane.OpenGossip(dataplane.GossipConfig{
+		Identity: who, Bind: c.n.cfg.GossipAddr, Advertise: c.n.cfg.Advertise, Key: c.meta.State().GossipKey,
+		Self: c.introduction(), Known: c.isCurrent, OnNode: c.heardOf, OnEpoch: c.sawEpoch, Profile: profile, Logger: c.n.log,
+	})
+	if err != nil {
+		return fmt.Errorf("open gossip on %s: %w", c.n.cfg.GossipAddr, err)
+	}
+	c.gossip = g
+	return nil
+}
+
+// close stops everything, the users of a part before the part.
+func (c *core) close() error {
+	c.taskMu.Lock()
+	c.closed = true
+	c.taskMu.Unlock()
+	c.cancel()
+	var errs []error
+	if c.gossip != nil {
+		errs = append(errs, c.gossip.Leave(200*time.Millisecond))
+	}
+	if c.router != nil {
+		c.router.Close()
+	}
+	if c.vnodes != nil {
+		errs = append(errs, c.vnodes.Close())
+	}
+	if c.server != nil {
+		errs = append(errs, c.server.Close())
+	}
+	if c.gossip != nil {
+		errs = append(errs, c.gossip.Close())
+	}
+	c.tasks.Wait()
+	if c.meta != nil {
+		errs = append(errs, c.meta.Close())
+	}
+	if c.peers != nil {
+		errs = append(errs, c.peers.Close())
+	}
+	return errors.Join(errs...)
+}
+
+func (c *core) epoch() uint64 {
+	if c.meta == nil {
+		return 0
+	}
+	return uint64(c.meta.Ring().Epoch)
+}
+
+// spawn runs fn in a goroutine that close waits for; false if that has begun.
+func (c *core) spawn(fn func()) bool {
+	c.taskMu.RLock()
+	defer c.taskMu.RUnlock()
+	if c.closed {
+		return false
+	}
+	c.tasks.Go(fn)
+	return true
+}
+
+// isMember admits connections: of members, and of those that have just left and
+// must hear of it.
+func (c *core) isMember(id ring.NodeID) bool {
+	_, ok := c.meta.State().Member(id)
+	return ok
+}
+
+// isCurrent tells whose gossip counts.
+func (c *core) isCurrent(id ring.NodeID) bool {
+	m, ok := c.meta.State().Member(id)
+	return ok && !m.Gone()
+}
+
+// others are the members besides this node that have not left.
+func (c *core) others() []ring.NodeID {
+	if c.meta == nil {
+		return nil
+	}
+	var ids []ring.NodeID
+	for _, m := range c.meta.State().Members {
+		if m.ID != c.self.ID && !m.Gone() {
+			ids = append(ids, m.ID)
+		}
+	}
+	return ids
+}

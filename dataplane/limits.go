@@ -1,0 +1,38 @@
+package dataplane
+
+import "time"
+
+// Bounds of one connection, whichever side of it this node is on. Those of a
+// peer's connection are for all that a whole node has under way with another.
+const (
+	maxHello        = 4 << 10 // bytes of a hello's body
+	maxStrangerBody = 1 << 20 // bytes of a request of a node that is no member
+
+	maxQueued           = 16 << 20  // bytes that wait to be written; one frame may go past it
+	maxPeerQueued       = 64 << 20  // of the same, to or from a peer
+	maxRequestBytes     = 64 << 20  // bytes of the requests under way on an accepted connection
+	maxPeerRequestBytes = 256 << 20 // of the same, from a peer
+	longAnswers         = 4         // times maxQueued: past it an answer longer than shortAnswer is dropped
+	shortAnswer         = 4 << 10
+
+	keepBuffer = 1 << 20 // a longer write buffer is given back after use
+	readBuffer = 64 << 10
+
+	defaultMaxConns        = 4096
+	defaultMaxInFlight     = 1024
+	defaultMaxPeerInFlight = 16 << 10
+)
+
+// Times. They count from the monotonic clock only.
+const (
+	defaultHelloTimeout = 5 * time.Second
+	defaultDialTimeout  = time.Second
+	strangerTimeout     = 10 * time.Second // of CallStranger, unless its context says less
+	writeTimeout        = 30 * time.Second // for one write: then the other side has stopped reading
+
+	tendEvery  = 50 * time.Millisecond  // how late a deadline or a hung peer may be noticed
+	redialWait = 250 * time.Millisecond // between two attempts to reach a peer that is not up
+	pingAfter  = 500 * time.Millisecond // of silence with requests pending
+	hungAfter  = time.Second            // of the same: the peer is marked failed
+	dropAfter  = 15 * time.Second       // of the same: the connection is given up
+)

@@ -1,0 +1,104 @@
+package dataplane
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+
+	"github.com/ringcore/ringcore/dataplane/wire"
+)
+
+// source yields items in key order, then io.EOF. An item is valid until the next call.
+type source interface {
+	next() (*wire.Item, error)
+}
+
+// sourceError says which source of a merge failed.
+type sourceError struct {
+	source int
+	err    error
+}
+
+func (e *sourceError) Error() string { return fmt.Sprintf("source %d: %v", e.source, e.err) }
+func (e *sourceError) Unwrap() error { return e.err }
+
+// position is how far into the key order a merge has come: behind key, once it has begun.
+type position struct {
+	begun bool
+	key   []byte
+}
+
+// passed reports whether key lies at or before p.
+func (p *position) passed(key []byte) bool { return p.begun && bytes.Compare(key, p.key) <= 0 }
+
+func (p *position) advance(key []byte) { p.begun, p.key = true, append(p.key[:0], key...) }
+
+// merge hands over each key of the sources behind at, once and in key order, with
+// the newest of its versions and the source that it came from. Tombstones are
+// handed over like any other: who delivers items drops them. at advances with each
+// key that was handed over without error. A failure of a source is a *sourceError.
+//
+// There are as many sources as replicas are read, so that looking through all of
+// them for the smallest key is faster than a heap.
+func merge(sources []source, at *position, deliver func(source int, it *wire.Item) error) error {
+	heads := make([]*wire.Item, len(sources))
+	for i := range sources {
+		if err := advance(sources, heads, i, at); err != nil {
+			return err
+		}
+	}
+	for {
+		w := newest(heads)
+		if w < 0 {
+			return nil
+		}
+		if err := deliver(w, heads[w]); err != nil {
+			return err
+		}
+		at.advance(heads[w].Key)
+		for i := range heads {
+			if heads[i] == nil || !at.passed(heads[i].Key) {
+				continue
+			}
+			if err := advance(sources, heads, i, at); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// newest is the source whose head has the smallest key, and of those that share it
+// the newest stamp; -1 if all are at their end.
+func newest(heads []*wire.Item) int {
+	w := -1
+	for i, it := range heads {
+		if it == nil {
+			continue
+		}
+		if w >= 0 {
+			c := bytes.Compare(it.Key, heads[w].Key)
+			if c > 0 || c == 0 && it.Stamp.Compare(heads[w].Stamp) <= 0 {
+				continue
+			}
+		}
+		w = i
+	}
+	return w
+}
+
+// advance moves source i to its first item behind at; its head is nil at the end.
+func advance(sources []source, heads []*wire.Item, i int, at *position) error {
+	for {
+		it, err := sources[i].next()
+		switch {
+		case err == io.EOF:
+			heads[i] = nil
+			return nil
+		case err != nil:
+			return &sourceError{i, err}
+		case !at.passed(it.Key):
+			heads[i] = it
+			return nil
+		}
+	}
+}

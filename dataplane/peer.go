@@ -1,0 +1,199 @@
+package dataplane
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/ringcore/ringcore/dataplane/wire"
+	"github.com/ringcore/ringcore/metadata/ring"
+)
+
+// peer is one other node: the connection to it, or the way to one.
+//
+//	idle ─Send or probe→ dialling ─hello→ linked ─connection broke→ idle
+//	dialling ─refused→ idle, and no dial before retryAt
+type peer struct {
+	node ring.NodeID
+	own  *Peers
+
+	mu      sync.Mutex // held to look and to queue, never while dialling or calling done
+	link    *link      // nil unless linked
+	dialing bool
+	retryAt time.Duration // no dial before, on the Peers' clock
+	lost    error         // why there is no link, if there was a dial
+	waiting []waitingCall // until dialling ends
+	bytes   int           // of their bodies
+}
+
+// waitingCall is a request that waits for the connection.
+type waitingCall struct {
+	call
+	h    wire.Header
+	body []byte
+}
+
+// send queues the request on the link, or until there is one. An error means that
+// done has not been, and will not be, called.
+func (p *peer) send(h *wire.Header, body []byte, c call) *wire.Error {
+	p.mu.Lock()
+	if l := p.link; l != nil {
+		p.mu.Unlock()
+		return l.send(h, body, c)
+	}
+	defer p.mu.Unlock()
+	if !p.dialing {
+		if err := p.startDial(); err != nil {
+			return wire.Errorf(wire.Unavailable, "node %s cannot be reached: %v", p.node, err)
+		}
+	}
+	if len(p.waiting) >= p.own.cfg.MaxInFlight || p.bytes >= maxPeerQueued {
+		return wire.Errorf(wire.Overload, "%d requests wait for a connection to node %s", len(p.waiting), p.node)
+	}
+	p.waiting = append(p.waiting, waitingCall{c, *h, body})
+	p.bytes += len(body)
+	return nil
+}
+
+// startDial begins to connect, unless the last attempt is very young. mu is held.
+func (p *peer) startDial() error {
+	now := p.own.now()
+	if now < p.retryAt {
+		return p.lost
+	}
+	if !p.own.start(p.connect) {
+		return net.ErrClosed
+	}
+	p.dialing, p.retryAt = true, now+redialWait
+	return nil
+}
+
+// connect is the life of one connection, on a goroutine of the Peers.
+func (p *peer) connect() {
+	c, err := p.own.dial(p.own.ctx, p.node, wire.ConnPeer)
+	if err != nil {
+		for _, w := range p.unlink(err) {
+			w.done(wire.Frame{}, wire.Errorf(wire.Unavailable, "node %s cannot be reached: %v", p.node, err))
+		}
+		return
+	}
+	l := p.own.newLink(p.node, c)
+	for _, w := range p.linkUp(l) {
+		w.done(wire.Frame{}, wire.Errorf(wire.Overload, "too much waited for a connection to node %s", p.node))
+	}
+	if p.own.ctx.Err() != nil {
+		l.close() // Close may have come before there was a link to close
+	}
+	err = l.run()
+	p.unlink(err)
+	l.fail(err)
+}
+
+// linkUp makes l the connection and sends what waited for it, in order; it
+// returns what does not fit.
+func (p *peer) linkUp(l *link) (unsent []waitingCall) {
+	p.own.liveness.Worked(p.node)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for i := range p.waiting {
+		if w := &p.waiting[i]; l.send(&w.h, w.body, w.call) != nil {
+			unsent = append(unsent, *w)
+		}
+	}
+	p.waiting, p.bytes, p.dialing, p.link = nil, 0, false, l
+	return unsent
+}
+
+// unlink notes that there is no connection, marks the node failed, and returns
+// what waited for one.
+func (p *peer) unlink(cause error) []waitingCall {
+	p.own.broke(p.node, cause)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	waiting := p.waiting
+	p.waiting, p.bytes, p.dialing, p.link, p.lost = nil, 0, false, nil, cause
+	return waiting
+}
+
+// probe tries to hear from a peer that is not up: by a ping if there is a
+// connection, else by making one.
+func (p *peer) probe() {
+	p.mu.Lock()
+	l := p.link
+	if l == nil && !p.dialing {
+		_ = p.startDial() // too young or closed: the next probe tries again
+	}
+	p.mu.Unlock()
+	if l != nil {
+		l.ping(p.own.pingHeader(), func() { p.own.liveness.Worked(p.node) })
+	}
+}
+
+// tend ends what is late and watches over a peer that has gone silent.
+func (p *peer) tend(now time.Duration) {
+	p.mu.Lock()
+	l := p.link
+	late := p.expireWaiting(now)
+	p.mu.Unlock()
+	for _, w := range late {
+		w.done(wire.Frame{}, wire.Errorf(wire.Deadline, "no connection to node %s in time", p.node))
+	}
+	if l == nil {
+		return
+	}
+	l.expire(now)
+	silence := l.silence(now)
+	if silence > pingAfter {
+		l.ping(p.own.pingHeader(), func() { p.own.liveness.Worked(p.node) })
+	}
+	if silence > hungAfter && l.markHung() {
+		p.own.log.Info("peer does not answer", "peer", p.node, "elapsed", silence)
+		p.own.liveness.Failed(p.node)
+	}
+	if silence > dropAfter {
+		l.close()
+	}
+}
+
+// expireWaiting takes the waiting calls whose deadline has passed. mu is held.
+func (p *peer) expireWaiting(now time.Duration) (late []waitingCall) {
+	kept := p.waiting[:0]
+	for _, w := range p.waiting {
+		if w.deadline != 0 && w.deadline <= now {
+			late = append(late, w)
+			p.bytes -= len(w.body)
+		} else {
+			kept = append(kept, w)
+		}
+	}
+	clear(p.waiting[len(kept):])
+	p.waiting = kept
+	return late
+}
+
+// stop closes the connection, if there is one.
+func (p *peer) stop() {
+	p.mu.Lock()
+	l := p.link
+	p.mu.Unlock()
+	if l != nil {
+		l.close()
+	}
+}
+
+// dial connects to node for the purpose conn, within the dial timeout.
+func (p *Peers) dial(ctx context.Context, node ring.NodeID, conn byte) (net.Conn, error) {
+	addr, ok := p.cfg.Resolve(node)
+	if !ok {
+		return nil, fmt.Errorf("no address is known for node %s", node)
+	}
+	ctx, cancel := context.WithTimeout(ctx, p.cfg.DialTimeout)
+	defer cancel()
+	c, _, err := dialHello(ctx, p.cfg.Connect, addr, conn, p.cfg.Identity.hello(node))
+	if err != nil {
+		return nil, fmt.Errorf("connect to %s: %w", addr, err)
+	}
+	return c, nil
+}

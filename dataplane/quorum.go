@@ -1,0 +1,93 @@
+package dataplane
+
+import (
+	"fmt"
+
+	"github.com/ringcore/ringcore/dataplane/wire"
+)
+
+// majority is the smallest number of k slots that meets any other such number of them.
+func majority(k int) int { return k/2 + 1 }
+
+// quorum is how many of k slots must answer for q. Symbolic values are taken over
+// k; a number greater than k is returned as it is, and cannot be met.
+func quorum(q wire.Quorum, k int) int {
+	switch q {
+	case wire.QuorumDefault, wire.QuorumMajority:
+		return majority(k)
+	case wire.QuorumAll:
+		return k
+	}
+	return int(q)
+}
+
+// primaryQuorum is quorum for PR and PW, whose default asks for nothing.
+func primaryQuorum(q wire.Quorum, k int) int {
+	if q == wire.QuorumDefault {
+		return 0
+	}
+	return quorum(q, k)
+}
+
+// coverQuorum is how many of a partition's k slots a coverage query reads: enough
+// to meet every write that a majority acknowledged, n-W+1.
+func coverQuorum(q wire.Quorum, k int) int {
+	if q == wire.QuorumDefault || q == wire.QuorumMajority {
+		return k - majority(k) + 1
+	}
+	return quorum(q, k)
+}
+
+// tooMany says that more slots were asked for than there are.
+func tooMany(asked, k int) []byte {
+	return message("asked %d of %s", asked, slotCount(k))
+}
+
+// notMet says how far a quorum was met.
+func notMet(reached, need, k int) []byte {
+	return message("reached %d of %d (%s)", reached, need, slotCount(k))
+}
+
+// verdict is what the code of a coordinator's answer means for the request.
+type verdict uint8
+
+const (
+	final     verdict = iota // the caller gets it
+	elsewhere                // it surely did not run: another node may take it
+	anew                     // it surely did not run: the plan was made with the wrong ring
+	unsure                   // it may have run
+)
+
+// judge reads the code of a coordinator's answer.
+func judge(code wire.Code) verdict {
+	switch code {
+	case wire.Moved, wire.Stale, wire.Behind, wire.OwnerUp:
+		return anew
+	case wire.Unavailable, wire.NotReadable, wire.ShuttingDown, wire.Deadline, wire.ClockAhead,
+		wire.WrongCluster, wire.WrongNode, wire.NotMember:
+		return elsewhere
+	case wire.Maybe:
+		return unsure
+	}
+	return final
+}
+
+// replicaFails reports whether code says that one replica could not answer a read,
+// as opposed to an answer that every replica would give.
+func replicaFails(code wire.Code) bool {
+	switch code {
+	case wire.Overload, wire.Internal, wire.Corrupt, wire.QuorumNotMet:
+		return true
+	}
+	return judge(code) != final
+}
+
+// slotCount names a number of slots.
+func slotCount(k int) string {
+	if k == 1 {
+		return "1 slot"
+	}
+	return fmt.Sprintf("%d slots", k)
+}
+
+func message(format string, args ...any) []byte { return fmt.Appendf(nil, format, args...) }

@@ -1,0 +1,252 @@
+package dataplane
+
+import (
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/ringcore/ringcore/dataplane/wire"
+	"github.com/ringcore/ringcore/metadata/ring"
+)
+
+// hedgeAfter is how long a replica may take before another one is asked too.
+const hedgeAfter = 30 * time.Millisecond
+
+// read is one attempt at a query by its coordinator. It asks as many readable
+// slots as must answer, this node first, and one more for each that fails or is slow.
+type read struct {
+	o     *operation
+	slots []ring.Replica
+	me    int
+	need  int
+	head  wire.Header // of an OpRead, but for its slot
+	body  []byte      // the encoded call; nil until a peer is asked
+	req   wire.Request
+
+	mu       sync.Mutex              // held for arithmetic only, never across a call out
+	order    [ring.MaxReplicas]uint8 // slots to ask, in this order
+	n, next  int                     // of order: how many, and how many were asked
+	want     int                     // need, and one more for each hedge
+	open     int                     // asked and not answered
+	replies  [][]byte                // if need > 1
+	missing  int                     // answers NotFound
+	code     wire.Code               // of the last replica that failed
+	text     []byte
+	outdated bool // a replica knows another ring
+	news     ring.Epoch
+	newsFrom ring.NodeID
+	closed   bool
+	timer    *time.Timer
+}
+
+// read coordinates a query from slot me.
+func (o *operation) read(me int) {
+	q := &read{o: o, slots: o.slots, me: me}
+	readable := q.choose()
+	q.need = 1
+	if o.info.Resolves || o.call.Quorum != wire.QuorumDefault || o.call.Primary != wire.QuorumDefault {
+		q.need = max(quorum(o.call.Quorum, readable), primaryQuorum(o.call.Primary, readable), 1)
+	}
+	switch {
+	case q.need > readable:
+		o.settle(wire.QuorumNotMet, tooMany(q.need, readable))
+		return
+	case q.need > 1 && !o.info.Resolves:
+		o.settle(wire.BadRequest, message("service %s cannot make one answer of several: use r=1", o.info.Name))
+		return
+	case q.need > q.n:
+		o.settle(wire.QuorumNotMet, notMet(q.n, q.need, len(q.slots)))
+		return
+	}
+	q.head = wire.Header{
+		Kind: wire.KindRequest, Op: wire.OpRead, Service: o.service, Partition: uint16(o.part),
+		Gen: uint64(o.ring.Gen(o.part)), Epoch: uint64(o.ring.Epoch),
+	}
+	q.want = q.need
+	q.pump()
+	q.hedge(false)
+}
+
+// choose fills order with this node and the other readable slots that are up,
+// which take turns. It returns how many slots are readable, up or not.
+func (q *read) choose() (readable int) {
+	k := len(q.slots)
+	q.order[0], q.n = uint8(q.me), 1
+	start := 0
+	if k > 2 {
+		start = int(q.o.r.turn.Add(1) % uint32(k))
+	}
+	for j := range k {
+		i := (start + j) % k
+		if q.slots[i].CatchingUp {
+			continue
+		}
+		readable++
+		if i != q.me && q.o.r.up(q.slots[i].Node) {
+			q.order[q.n] = uint8(i)
+			q.n++
+		}
+	}
+	return readable
+}
+
+// pump asks replicas until as many answers are there or under way as are wanted.
+func (q *read) pump() {
+	for {
+		q.mu.Lock()
+		if q.closed || q.next == q.n || len(q.replies)+q.missing+q.open >= q.want {
+			q.mu.Unlock()
+			return
+		}
+		i := int(q.order[q.next])
+		q.next++
+		q.open++
+		q.mu.Unlock()
+		q.ask(i)
+	}
+}
+
+func (q *read) ask(i int) {
+	if i == q.me {
+		q.req = wire.Request{
+			Op: wire.OpRead, Service: q.head.Service, Partition: q.head.Partition, Gen: q.head.Gen, Epoch: q.head.Epoch,
+			Call: q.o.call, Deadline: q.o.deadline,
+			Done: func(code wire.Code, epoch uint64, body []byte) { q.answered(q.o.r.self, code, epoch, body) },
+		}
+		q.o.r.local.Dispatch(&q.req)
+		return
+	}
+	node, h := q.slots[i].Node, q.head
+	h.Slot = uint8(i)
+	q.o.r.peers.Send(node, h, q.encoded(), q.o.deadline, func(f wire.Frame, err error) {
+		code, epoch, body := outcome(f, err)
+		q.answered(node, code, epoch, body)
+	})
+}
+
+func (q *read) encoded() []byte {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.body == nil {
+		q.body = wire.AppendCall(nil, &q.o.call)
+	}
+	return q.body
+}
+
+// hedge asks one more replica if some are slow, and sets the clock for the next one.
+func (q *read) hedge(slow bool) {
+	q.mu.Lock()
+	if q.closed || q.next == q.n {
+		q.mu.Unlock()
+		return
+	}
+	if q.timer == nil {
+		q.timer = time.AfterFunc(hedgeAfter, func() { q.hedge(true) })
+	} else {
+		q.timer.Reset(hedgeAfter)
+	}
+	if slow {
+		q.want++
+	}
+	q.mu.Unlock()
+	if slow {
+		q.pump()
+	}
+}
+
+// answered takes a replica's answer.
+func (q *read) answered(node ring.NodeID, code wire.Code, epoch uint64, body []byte) {
+	q.mu.Lock()
+	q.open--
+	if q.closed {
+		q.mu.Unlock()
+		return
+	}
+	switch {
+	case q.need == 1 && !replicaFails(code), code != wire.OK && code != wire.NotFound && !replicaFails(code):
+		q.close()
+		q.o.settle(code, body)
+		return
+	case code == wire.OK:
+		q.replies = append(q.replies, body)
+	case code == wire.NotFound:
+		q.missing++
+	default:
+		q.fail(node, code, ring.Epoch(epoch), body)
+	}
+	switch {
+	case len(q.replies) == q.need:
+		q.close()
+		q.resolve()
+	case q.missing == q.need:
+		q.close()
+		q.o.settle(wire.NotFound, body)
+	case q.next == q.n && q.open == 0:
+		reached := len(q.replies)
+		q.close()
+		q.fallShort(reached)
+	default:
+		// Answers that differ in kind do not add up: one side must reach need.
+		q.want = max(q.want, q.need+min(q.missing, len(q.replies)))
+		q.mu.Unlock()
+		q.pump()
+	}
+}
+
+// fail notes why a replica does not count. It is called with mu held.
+func (q *read) fail(node ring.NodeID, code wire.Code, epoch ring.Epoch, body []byte) {
+	q.code, q.text = code, body
+	if judge(code) == anew {
+		q.outdated = true
+		if epoch > q.news {
+			q.news, q.newsFrom = epoch, node
+		}
+	}
+}
+
+// close ends the attempt: whoever calls it goes on with the operation. It is called
+// with mu held, and releases it.
+func (q *read) close() {
+	q.closed = true
+	if q.timer != nil {
+		q.timer.Stop()
+	}
+	q.mu.Unlock()
+}
+
+// resolve answers the caller with what the service makes of the replies.
+func (q *read) resolve() {
+	o := q.o
+	reply, err := o.r.local.Resolve(o.service, o.part, o.call.Body, q.replies)
+	if err != nil {
+		e := asError(err)
+		o.settle(e.Code, []byte(e.Message))
+		return
+	}
+	o.settle(wire.OK, reply)
+}
+
+// fallShort ends an attempt that too few replicas answered.
+func (q *read) fallShort(reached int) {
+	o := q.o
+	switch {
+	case q.outdated:
+		o.lastCode, o.lastText = q.code, q.text
+		o.hear(q.news, q.newsFrom)
+		o.again()
+	case len(q.slots) == 1:
+		o.answered(o.r.self, q.code, 0, q.text)
+	case q.code == wire.Overload:
+		o.settle(wire.Overload, q.text)
+	default:
+		o.settle(wire.QuorumNotMet, notMet(reached, q.need, len(q.slots)))
+	}
+}
+
+// asError gives err a code: its own, or Internal.
+func asError(err error) *wire.Error {
+	if e, ok := errors.AsType[*wire.Error](err); ok {
+		return e
+	}
+	return &wire.Error{Code: wire.Internal, Message: err.Error()}
+}

@@ -1,0 +1,209 @@
+package dataplane
+
+import (
+	"context"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/ringcore/ringcore/dataplane/wire"
+	"github.com/ringcore/ringcore/metadata/ring"
+)
+
+const (
+	defaultTimeout = 5 * time.Second        // the deadline of a request that brings none
+	answerTime     = 100 * time.Millisecond // of a caller's time, what is kept for the answer's way back, at most
+)
+
+// RouterConfig says what a Router stands on. What has no default is required.
+type RouterConfig struct {
+	Self  ring.NodeID
+	Rings Rings
+	Local Local
+	Peers Sender
+	// OpenStream opens a stream to a node; ctx bounds the opening. The stream of Peers
+	// if nil and Peers is a *Peers.
+	OpenStream func(ctx context.Context, node ring.NodeID) (FrameStream, error)
+	// Up reports whether node is probably reachable. It may be called from any
+	// goroutine and must not block.
+	Up             func(node ring.NodeID) bool
+	Logger         *slog.Logger  // slog.Default() if nil
+	DefaultTimeout time.Duration // of requests without a deadline; 5 s if zero
+}
+
+// Router brings requests to the vnodes that serve their keys, wherever they are,
+// and answers when as many replicas have as were asked for. Its methods may be
+// called from any goroutine.
+//
+// A request costs no goroutine of its own: it lives in callbacks of the vnodes,
+// the peers and the hedging timer. Only fetching a ring and waiting before another
+// try take one, which Close waits for.
+type Router struct {
+	self    ring.NodeID
+	rings   Rings
+	local   Local
+	peers   Sender
+	open    func(ctx context.Context, node ring.NodeID) (FrameStream, error)
+	up      func(node ring.NodeID) bool
+	log     *slog.Logger
+	timeout time.Duration
+
+	turn   atomic.Uint32 // spreads requests over equal nodes
+	covers atomic.Int32  // coverage queries of clients under way
+
+	stop   context.Context // ends with Close
+	cancel context.CancelFunc
+	mu     sync.Mutex // held to start a goroutine or to forbid that
+	closed bool
+	slow   sync.WaitGroup
+}
+
+// NewRouter makes a Router; its owner must Close it.
+func NewRouter(c RouterConfig) *Router {
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	if c.DefaultTimeout <= 0 {
+		c.DefaultTimeout = defaultTimeout
+	}
+	if p, ok := c.Peers.(*Peers); ok && c.OpenStream == nil {
+		c.OpenStream = func(ctx context.Context, node ring.NodeID) (FrameStream, error) { return p.Stream(ctx, node) }
+	}
+	r := &Router{
+		self: c.Self, rings: c.Rings, local: c.Local, peers: c.Peers, open: c.OpenStream, up: c.Up,
+		log: c.Logger, timeout: c.DefaultTimeout,
+	}
+	r.stop, r.cancel = context.WithCancel(context.Background())
+	return r
+}
+
+// Close ends the waiting of requests that wait to be tried again, and returns
+// when their callers have been answered. Requests that are with a vnode or a peer
+// are answered when those do.
+func (r *Router) Close() {
+	r.mu.Lock()
+	r.closed = true
+	r.mu.Unlock()
+	r.cancel()
+	r.slow.Wait()
+}
+
+// spawn runs fn on a goroutine that Close waits for; false after Close.
+func (r *Router) spawn(fn func()) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		return false
+	}
+	r.slow.Go(fn)
+	return true
+}
+
+// catchUp fetches the ring of epoch from a node that knows it, if it is newer than
+// this node's. It blocks, at most until the deadline.
+func (r *Router) catchUp(epoch ring.Epoch, from ring.NodeID, deadline time.Time) {
+	if from == "" || epoch <= r.rings.Ring().Epoch {
+		return
+	}
+	ctx, cancel := context.WithDeadline(r.stop, deadline)
+	defer cancel()
+	if err := r.rings.Fetch(ctx, epoch, from); err != nil {
+		r.log.Debug("ring not fetched", "epoch", epoch, "peer", from, "err", err)
+	}
+}
+
+// sleep waits for d, at most until the deadline; false if the router closes.
+func (r *Router) sleep(d time.Duration, deadline time.Time) bool {
+	t := time.NewTimer(min(d, time.Until(deadline)))
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-r.stop.Done():
+		return false
+	}
+}
+
+// Do runs an OpCommand or OpQuery of a service at the node that is to coordinate
+// it, with flags as in a request's header. A zero deadline means the default one.
+// done is called exactly once, from any goroutine, possibly before Do returns; it
+// must not block. epoch is that of this node's ring; body is the reply if code is
+// OK, else a message for people. call must not change until then.
+func (r *Router) Do(op wire.Op, service uint32, call wire.Call, flags wire.Flags, deadline time.Time, done func(code wire.Code, epoch uint64, body []byte)) {
+	r.do(&operation{r: r, op: op, service: service, call: call, flags: flags, deadline: deadline, done: done})
+}
+
+func (r *Router) do(o *operation) {
+	info, ok := r.local.Service(o.service)
+	switch {
+	case !ok:
+		o.settle(wire.BadRequest, message("this node knows no such service"))
+		return
+	case o.op != wire.OpCommand && o.op != wire.OpQuery:
+		o.settle(wire.BadRequest, message("operation %d is neither a command nor a query", o.op))
+		return
+	}
+	o.info = info
+	if o.op == wire.OpCommand {
+		o.blind = info.Blind != nil && info.Blind(o.call.Body)
+		if o.call.ID == 0 {
+			o.call.ID = max(rand.Uint64(), 1)
+		}
+	}
+	if o.deadline.IsZero() {
+		o.deadline = time.Now().Add(r.timeout)
+	}
+	o.part = ring.Locate(ring.HashKey(o.call.Bucket, o.call.Key), r.rings.Ring().Q())
+	o.plan()
+}
+
+// Command runs a command and waits for its reply; ctx's deadline is the command's.
+// Its error is a *wire.Error: when ctx ends first, the command may have run.
+func (r *Router) Command(ctx context.Context, service string, call wire.Call) ([]byte, error) {
+	return r.wait(ctx, wire.OpCommand, service, call)
+}
+
+// Query runs a query and waits for its reply, as Command does.
+func (r *Router) Query(ctx context.Context, service string, call wire.Call) ([]byte, error) {
+	return r.wait(ctx, wire.OpQuery, service, call)
+}
+
+func (r *Router) wait(ctx context.Context, op wire.Op, service string, call wire.Call) ([]byte, error) {
+	type result struct {
+		code  wire.Code
+		epoch uint64
+		body  []byte
+	}
+	ctx, cancel := r.bounded(ctx)
+	defer cancel()
+	end, _ := ctx.Deadline()
+	answer := make(chan result, 1)
+	r.Do(op, wire.ServiceID(service), call, 0, early(end), func(code wire.Code, epoch uint64, body []byte) {
+		answer <- result{code, epoch, body}
+	})
+	select {
+	case a := <-answer:
+		if a.code != wire.OK {
+			return nil, &wire.Error{Code: a.code, Message: string(a.body), Epoch: a.epoch}
+		}
+		return a.body, nil
+	case <-ctx.Done():
+		if op == wire.OpCommand {
+			return nil, wire.Errorf(wire.Maybe, "the caller stopped waiting: %v", ctx.Err())
+		}
+		return nil, wire.Errorf(wire.Deadline, "the caller stopped waiting: %v", ctx.Err())
+	}
+}
+
+// early is a little before end: what is known then reaches a caller who waits until end.
+func early(end time.Time) time.Time { return end.Add(-min(time.Until(end)/10, answerTime)) }
+
+// bounded gives ctx a deadline if it has none.
+func (r *Router) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	if _, ok := ctx.Deadline(); ok {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, r.timeout)
+}

@@ -1,0 +1,107 @@
+package ringcore
+
+import (
+	"context"
+	"encoding/json"
+
+	"github.com/ringcore/ringcore/dataplane"
+	"github.com/ringcore/ringcore/dataplane/wire"
+	"github.com/ringcore/ringcore/metadata/ring"
+)
+
+// requests answers what comes on peer and client connections.
+type requests struct{ c *core }
+
+// Serve passes r on to the part that answers it.
+func (h requests) Serve(r *dataplane.Request) {
+	c := h.c
+	switch r.Op {
+	case wire.OpCommand, wire.OpQuery, wire.OpCover, wire.OpEffect, wire.OpRead:
+		switch {
+		case c.n.joining.Load():
+			r.Reply(wire.Unavailable, c.epoch(), []byte("this node is joining another cluster"))
+		case r.From != "" && !c.isCurrent(r.From):
+			r.Reply(wire.NotMember, c.epoch(), []byte("the calling node has left the cluster"))
+		default:
+			c.router.Serve(r)
+		}
+	case wire.OpRing:
+		c.serveMeta(r)
+	case wire.OpWatch, wire.OpPropose:
+		if r.From == "" {
+			r.Reply(wire.Refused, c.epoch(), []byte("only nodes may ask this"))
+			return
+		}
+		c.serveLater(r)
+	case wire.OpProgress:
+		body, err := json.Marshal(c.vnodes.Progress())
+		c.answer(r, body, err)
+	default:
+		r.Reply(wire.BadRequest, c.epoch(), []byte("unknown operation"))
+	}
+}
+
+// serveMeta answers at once: the operation does not wait.
+func (c *core) serveMeta(r *dataplane.Request) {
+	body, err := c.meta.Serve(r.Context(), r.Op, r.From, r.Epoch, r.Body)
+	c.answer(r, body, err)
+}
+
+// serveLater answers from a goroutine: the operation may wait.
+func (c *core) serveLater(r *dataplane.Request) {
+	if !c.spawn(func() { c.serveMeta(r) }) {
+		r.Reply(wire.ShuttingDown, c.epoch(), nil)
+	}
+}
+
+func (c *core) answer(r *dataplane.Request, body []byte, err error) {
+	if err != nil {
+		e := problem(err)
+		r.Reply(e.Code, max(e.Epoch, c.epoch()), []byte(e.Message))
+		return
+	}
+	r.Reply(wire.OK, c.epoch(), body)
+}
+
+// streams answers the bulk conversations of other nodes.
+type streams struct{ c *core }
+
+// ServeStream reads the request that opens s and passes both on.
+func (h streams) ServeStream(ctx context.Context, s *dataplane.Stream) {
+	first, err := s.ReadFrame()
+	if err != nil {
+		return
+	}
+	if first.Op == wire.OpCover {
+		h.c.router.ServeStream(ctx, s, first)
+		return
+	}
+	h.c.vnodes.ServeStream(ctx, s, first)
+}
+
+// strangers answers nodes that are no members.
+type strangers struct{ c *core }
+
+// Serve answers who this node is, and lets others in.
+func (h strangers) Serve(r *dataplane.Request) {
+	c := h.c
+	switch r.Op {
+	case wire.OpIntroduce:
+		var i wire.Introduction
+		if json.Unmarshal(r.Body, &i) == nil && i.ClusterID == c.clusterID && c.isCurrent(ring.NodeID(i.NodeID)) {
+			c.book.put(i) // it has been restarted elsewhere
+		}
+		me := c.introduction()
+		me.Epoch = c.epoch()
+		body, err := json.Marshal(me)
+		c.answer(r, body, err)
+	case wire.OpJoin:
+		if c.n.joining.Load() {
+			r.Reply(wire.Unavailable, 0, []byte("that node is itself joining another cluster"))
+			return
+		}
+		c.serveLater(r)
+	default:
+		r.Reply(wire.BadRequest, 0, []byte("unknown operation"))
+	}
+}

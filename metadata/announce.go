@@ -1,0 +1,39 @@
+package metadata
+
+import (
+	"context"
+	"errors"
+
+	"github.com/ringcore/ringcore/dataplane/wire"
+)
+
+// announce commits how this node is reached now, if the cluster knows it otherwise:
+// it was started on other addresses, or by another version. It ends when that is
+// done, refused, or the Store closes.
+func (s *Store) announce() {
+	defer s.wg.Done()
+	for try := 0; s.ctx.Err() == nil; try++ {
+		known, member := s.State().Member(s.self)
+		switch {
+		case !member: // the State of a joiner has it; else this node is behind and will see
+			s.sleep(s.ctx, s.waits.tick)
+			continue
+		case known.Gone(), sameFace(&known, &s.cfg.Self):
+			return
+		}
+		ctx, cancel := context.WithTimeout(s.ctx, proposeTimeout)
+		face := s.cfg.Self
+		if face.Incarnation == 0 { // its owner does not count starts
+			face.Incarnation = known.Incarnation
+		}
+		err := s.Propose(ctx, Address(face))
+		cancel()
+		if errors.Is(err, &wire.Error{Code: wire.Refused}) || errors.Is(err, &wire.Error{Code: wire.Conflict}) {
+			s.log.Warn("new addresses not accepted", "node", s.self, "err", err)
+			return
+		}
+		if err != nil {
+			s.sleep(s.ctx, backoff(try))
+		}
+	}
+}

@@ -1,0 +1,96 @@
+package metadata
+
+import "github.com/ringcore/ringcore/metadata/ring"
+
+// CommandVersion is the newest form of Command that this version understands.
+const CommandVersion = 1
+
+// The operations of a Command. They lie in raft's log: append only.
+const (
+	opBirth     = "birth"     // the first command of a log: the State of a cluster of one
+	opJoin      = "join"      // admit a member
+	opAddress   = "address"   // a member's new addresses
+	opLeave     = "leave"     // a member is to hand over what it owns
+	opRebalance = "rebalance" // set the target; joining members become valid
+	opBegin     = "begin"     // begin transfers
+	opCommit    = "commit"    // a transfer took place
+	opAbort     = "abort"     // a transfer does not take place
+	opSettle    = "settle"    // the target is reached
+	opExit      = "exit"      // a leaving member owns nothing any more
+	opLeft      = "left"      // an exiting member is out of raft
+	opVoters    = "voters"    // which members vote
+	opDown      = "down"      // an operator says that a member cannot be reached
+	opUp        = "up"        // ... and that it can again
+)
+
+// Command is one entry of raft's log. Each compares what it relies on, so a
+// command that arrives twice, or late, changes nothing. Use the constructors.
+type Command struct {
+	Version int    `json:"v"`
+	ReqID   string `json:"req_id,omitempty"` // applied once; Propose draws it
+	Op      string `json:"op"`
+
+	Birth   *State          `json:"birth,omitempty"`   // birth
+	Member  *Member         `json:"member,omitempty"`  // join, address
+	Node    ring.NodeID     `json:"node,omitempty"`    // leave, exit, left, down, up; commit: who says so
+	Basis   ring.Epoch      `json:"basis,omitempty"`   // rebalance: the Roster it was computed for
+	Target  [][]ring.NodeID `json:"target,omitempty"`  // rebalance
+	Begin   []Transfer      `json:"begin,omitempty"`   // begin: ID and Step
+	Session string          `json:"session,omitempty"` // commit, abort
+	From    ring.NodeID     `json:"from,omitempty"`    // commit, abort: compared
+	To      ring.NodeID     `json:"to,omitempty"`      // commit, abort: compared
+	Reason  string          `json:"reason,omitempty"`  // abort: for people
+	Voters  []ring.NodeID   `json:"voters,omitempty"`  // voters
+}
+
+// Join asks to admit m. Refused for a name in use and for the id of a member that
+// left; of a member it updates the addresses.
+func Join(m Member) Command { return Command{Op: opJoin, Member: &m} }
+
+// Address tells how member m.ID is reached now. Ignored if m.Incarnation is older
+// than what is known.
+func Address(m Member) Command { return Command{Op: opAddress, Member: &m} }
+
+// Leave asks id to hand over what it owns and go.
+func Leave(id ring.NodeID) Command { return Command{Op: opLeave, Node: id} }
+
+// Exit says that leaving member id has handed over all that it kept for others.
+// Refused while the ring gives it a slot.
+func Exit(id ring.NodeID) Command { return Command{Op: opExit, Node: id} }
+
+// Down says that member id cannot be reached: it keeps what it owns, and is not
+// chosen to vote.
+func Down(id ring.NodeID) Command { return Command{Op: opDown, Node: id} }
+
+// Up undoes Down.
+func Up(id ring.NodeID) Command { return Command{Op: opUp, Node: id} }
+
+// Commit says that t took place; by must be t.Driver().
+func Commit(t *Transfer, by ring.NodeID) Command {
+	return Command{Op: opCommit, Session: t.ID, From: t.From, To: t.To, Node: by}
+}
+
+// Abort gives t up. It fails with Conflict if t was committed before.
+func Abort(t *Transfer, reason string) Command {
+	return Command{Op: opAbort, Session: t.ID, From: t.From, To: t.To, Reason: reason}
+}
+
+// The rest is the leader's.
+
+func birthCommand(s *State) Command         { return Command{Op: opBirth, Birth: s} }
+func beginCommand(ts []Transfer) Command    { return Command{Op: opBegin, Begin: ts} }
+func settleCommand() Command                { return Command{Op: opSettle} }
+func leftCommand(id ring.NodeID) Command    { return Command{Op: opLeft, Node: id} }
+func votersCommand(v []ring.NodeID) Command { return Command{Op: opVoters, Voters: v} }
+func rebalanceCommand(basis ring.Epoch, target [][]ring.NodeID) Command {
+	return Command{Op: opRebalance, Basis: basis, Target: target}
+}
+
+// stamped is c with its version and a request id.
+func (c Command) stamped() Command {
+	c.Version = CommandVersion
+	if c.ReqID == "" {
+		c.ReqID = randomHex(8)
+	}
+	return c
+}

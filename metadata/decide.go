@@ -1,0 +1,134 @@
+package metadata
+
+import (
+	"slices"
+
+	"github.com/ringcore/ringcore/metadata/ring"
+)
+
+// view is what the leader knows beside the State when it decides about the ring.
+type view struct {
+	up      func(ring.NodeID) bool
+	in, out int                  // most open transfers of one node as receiver, as sender
+	stalled func(*Transfer) bool // a node that it needs has been away for too long
+	session func() string        // draws a fresh session id
+}
+
+// decide is the leader's whole policy for the ring: what to propose in State s. An
+// empty answer means that there is nothing to do before something changes.
+//
+//	a plan is due → rebalance
+//	a transfer is stuck → abort it; it is begun anew when its nodes are back
+//	a partition is idle and off its target → begin its next step, within the limits
+//	no partition is off its target → settle
+func decide(s *State, v view) []Command {
+	if s.Planned != s.Roster {
+		return []Command{rebalanceCommand(s.Roster, plan(s))}
+	}
+	var cs []Command
+	for i := range s.Transfers {
+		if t := &s.Transfers[i]; v.stalled(t) {
+			cs = append(cs, Abort(t, "a node that it needs is down"))
+		}
+	}
+	if s.Target == nil {
+		return cs
+	}
+	begin, idle := begins(s, v)
+	switch {
+	case len(begin) > 0:
+		cs = append(cs, beginCommand(begin))
+	case idle && len(s.Transfers) == 0:
+		cs = append(cs, settleCommand())
+	}
+	return cs
+}
+
+// plan computes the lists that the members who stay should have.
+func plan(s *State) [][]ring.NodeID {
+	var claimants []ring.Claimant
+	for i := range s.Members {
+		if m := &s.Members[i]; m.Stays() {
+			claimants = append(claimants, ring.Claimant{Node: m.ID, Weight: m.Weight, Zone: m.Zone})
+		}
+	}
+	return ring.Claim(claimants, s.Ring.Q(), s.Ring.N, s.Ring.Lists())
+}
+
+// begins picks the transfers to begin now. idle is true if no partition without an
+// open transfer needs a step.
+func begins(s *State, v view) (begin []Transfer, idle bool) {
+	load := newLoad(s, v)
+	idle = true
+	for i := range s.Ring.Q() {
+		p := ring.Partition(i)
+		if _, open := s.Transfer(p); open {
+			continue
+		}
+		next, more := s.nextStep(p)
+		if !more {
+			continue
+		}
+		idle = false
+		if !slices.ContainsFunc(needs(s, next), func(id ring.NodeID) bool { return !v.up(id) }) && load.take(next) {
+			begin = append(begin, Transfer{ID: v.session(), Step: next})
+		}
+	}
+	return begin, idle
+}
+
+// needs are the nodes without which step cannot end: an add is filled from every
+// replica, and a drop is merged into every other.
+func needs(s *State, step ring.Step) []ring.NodeID {
+	var ids []ring.NodeID
+	for _, id := range []ring.NodeID{step.From, step.To} {
+		if id != "" {
+			ids = append(ids, id)
+		}
+	}
+	if step.Kind == ring.StepAdd || step.Kind == ring.StepDrop {
+		for _, x := range s.Ring.Assignments[step.Partition].Replicas {
+			if !slices.Contains(ids, x.Node) {
+				ids = append(ids, x.Node)
+			}
+		}
+	}
+	return ids
+}
+
+// load counts the open transfers of each node.
+type load struct {
+	in, out       map[ring.NodeID]int
+	maxIn, maxOut int
+}
+
+// newLoad counts what is under way. What waits for a node that is down costs
+// nobody anything, and must not keep the others waiting.
+func newLoad(s *State, v view) *load {
+	l := &load{make(map[ring.NodeID]int), make(map[ring.NodeID]int), v.in, v.out}
+	for i := range s.Transfers {
+		step := s.Transfers[i].Step
+		if !slices.ContainsFunc(needs(s, step), func(id ring.NodeID) bool { return !v.up(id) }) {
+			l.count(step)
+		}
+	}
+	return l
+}
+
+func (l *load) count(step ring.Step) {
+	if step.To != "" {
+		l.in[step.To]++
+	}
+	if step.From != "" {
+		l.out[step.From]++
+	}
+}
+
+// take counts step if its nodes have room for it.
+func (l *load) take(step ring.Step) bool {
+	if step.To != "" && l.in[step.To] >= l.maxIn || step.From != "" && l.out[step.From] >= l.maxOut {
+		return false
+	}
+	l.count(step)
+	return true
+}

@@ -1,0 +1,85 @@
+package metadata
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"sync/atomic"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/ringcore/ringcore/dataplane/wire"
+	"github.com/ringcore/ringcore/metadata/ring"
+)
+
+// fsm feeds raft's log to step. Raft calls its methods from one goroutine.
+type fsm struct {
+	state   atomic.Pointer[State] // nil before the birth command; written by raft's goroutine only
+	publish func(*State)
+}
+
+// applied is what Apply answers to the proposer.
+type applied struct {
+	epoch ring.Epoch // of the State that holds the command's effect
+	err   error
+}
+
+// Apply implements raft.FSM.
+func (f *fsm) Apply(l *raft.Log) any {
+	var c Command
+	if err := json.Unmarshal(l.Data, &c); err != nil {
+		return applied{err: wire.Errorf(wire.BadRequest, "command at index %d: %v", l.Index, err)}
+	}
+	old := f.state.Load()
+	next, err := step(old, &c)
+	if next == nil {
+		return applied{err: err}
+	}
+	if next != old {
+		f.state.Store(next)
+		f.publish(next)
+	}
+	return applied{epoch: next.Epoch, err: err}
+}
+
+// Snapshot implements raft.FSM. A State never changes, so it is taken at once.
+func (f *fsm) Snapshot() (raft.FSMSnapshot, error) { return snapshot{f.state.Load()}, nil }
+
+// Restore implements raft.FSM. Nothing changes unless the whole snapshot is read.
+func (f *fsm) Restore(r io.ReadCloser) error {
+	defer func() { _ = r.Close() }() // only read from
+	b, err := io.ReadAll(r)
+	if err != nil {
+		return fmt.Errorf("read snapshot: %w", err)
+	}
+	if string(b) == "null" {
+		return nil
+	}
+	s, err := Decode(b)
+	if err != nil {
+		return fmt.Errorf("restore snapshot: %w", err)
+	}
+	f.state.Store(s)
+	f.publish(s)
+	return nil
+}
+
+// snapshot is a State on its way to raft's snapshot file: JSON with Recent, "null"
+// before the birth. The file has a checksum of its own.
+type snapshot struct{ state *State }
+
+// Persist implements raft.FSMSnapshot.
+func (s snapshot) Persist(sink raft.SnapshotSink) error {
+	b, err := json.Marshal(s.state)
+	if err == nil {
+		_, err = sink.Write(b)
+	}
+	if err != nil {
+		_ = sink.Cancel() // the first error says more
+		return fmt.Errorf("write snapshot: %w", err)
+	}
+	return sink.Close()
+}
+
+// Release implements raft.FSMSnapshot.
+func (s snapshot) Release() {}

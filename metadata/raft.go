@@ -1,0 +1,173 @@
+package metadata
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/hashicorp/raft"
+	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
+	"go.etcd.io/bbolt"
+
+	"github.com/ringcore/ringcore/dataplane/wire"
+	"github.com/ringcore/ringcore/metadata/ring"
+)
+
+const (
+	raftDir           = "raft"
+	snapshotsRetained = 3
+	snapshotThreshold = 1024 // log entries; a State is small, replaying is not free
+	trailingLogs      = 1024
+	poolSize          = 3
+)
+
+// raftNode is this node's raft with what it stands on. Server ids and addresses
+// are both node ids. A node that raft's configuration does not know stays idle.
+type raftNode struct {
+	*raft.Raft
+	trans *raft.NetworkTransport
+	logs  *raftboltdb.BoltStore
+	waits waits
+}
+
+func makeDirs(dir string) error { return os.MkdirAll(filepath.Join(dir, raftDir), 0o700) }
+
+// openRaft starts raft in the cluster's folder. bootstrap makes this node the only
+// voter of a new raft, unless one is there already.
+func openRaft(cfg *Config, w waits, f *fsm, bootstrap bool, log *slog.Logger) (_ *raftNode, err error) {
+	dir, hlog := filepath.Join(cfg.Dir, raftDir), hclogger{log: log}
+	logs, err := raftboltdb.New(raftboltdb.Options{
+		Path:                    filepath.Join(dir, "log.bolt"),
+		BoltOptions:             &bbolt.Options{Timeout: time.Second, NoFreelistSync: true, FreelistType: bbolt.FreelistMapType},
+		MsgpackUseNewTimeFormat: true,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("open raft log: %w", err)
+	}
+	n := &raftNode{logs: logs, waits: w}
+	n.trans = raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
+		Stream: newStreamLayer(cfg), MaxPool: poolSize, Timeout: w.rpc, Logger: hlog, MsgpackUseNewTimeFormat: true,
+	})
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, n.close())
+		}
+	}()
+	snaps, err := raft.NewFileSnapshotStoreWithLogger(dir, snapshotsRetained, hlog)
+	if err != nil {
+		return nil, fmt.Errorf("open raft snapshots: %w", err)
+	}
+	conf := raftConfig(raft.ServerID(cfg.Self.ID), w, hlog)
+	if bootstrap {
+		if err := bootstrapRaft(conf, logs, snaps, n.trans); err != nil {
+			return nil, err
+		}
+	}
+	if n.Raft, err = raft.NewRaft(conf, f, logs, logs, snaps, n.trans); err != nil {
+		return nil, fmt.Errorf("start raft: %w", err)
+	}
+	return n, nil
+}
+
+func raftConfig(id raft.ServerID, w waits, log hclogger) *raft.Config {
+	c := raft.DefaultConfig()
+	c.LocalID, c.Logger = id, log
+	c.HeartbeatTimeout, c.ElectionTimeout = w.heartbeat, w.heartbeat
+	c.LeaderLeaseTimeout, c.CommitTimeout = w.lease, w.commit
+	c.SnapshotInterval, c.SnapshotThreshold, c.TrailingLogs = w.snapshot, snapshotThreshold, trailingLogs
+	c.ShutdownOnRemove = false // govern removes servers, and they stay as followers of the watch
+	c.NoLegacyTelemetry = true
+	return c
+}
+
+// bootstrapRaft writes a configuration with one voter, unless raft has begun before.
+func bootstrapRaft(conf *raft.Config, logs *raftboltdb.BoltStore, snaps raft.SnapshotStore, trans raft.Transport) error {
+	begun, err := raft.HasExistingState(logs, logs, snaps)
+	if err != nil {
+		return fmt.Errorf("read raft log: %w", err)
+	}
+	if begun {
+		return nil
+	}
+	only := raft.Server{ID: conf.LocalID, Address: raft.ServerAddress(conf.LocalID)}
+	err = raft.BootstrapCluster(conf, logs, logs, snaps, trans, raft.Configuration{Servers: []raft.Server{only}})
+	if err != nil {
+		return fmt.Errorf("bootstrap raft: %w", err)
+	}
+	return nil
+}
+
+// close stops raft and waits for its goroutines. Connections go first: raft would
+// wait for answers on them.
+func (n *raftNode) close() error {
+	err := n.trans.Close()
+	if n.Raft != nil {
+		err = errors.Join(err, n.Shutdown().Error())
+	}
+	return errors.Join(err, n.logs.Close())
+}
+
+// leads reports whether this node believes to be the leader; it may learn up to a
+// lease later that it is not.
+func (n *raftNode) leads() bool { return n.State() == raft.Leader }
+
+// leader is who leads, as far as raft here knows.
+func (n *raftNode) leader() (ring.NodeID, bool) {
+	_, id := n.LeaderWithID()
+	return ring.NodeID(id), id != ""
+}
+
+// propose hands c to raft, whose leader must be this node, and waits until it is
+// applied here. Errors are *wire.Error; NotLeader and Unavailable may be tried again.
+func (n *raftNode) propose(c Command) (ring.Epoch, error) {
+	b, err := json.Marshal(c.stamped())
+	if err != nil {
+		return 0, wire.Errorf(wire.BadRequest, "encode command: %v", err)
+	}
+	f := n.Apply(b, n.waits.rpc)
+	if err := f.Error(); err != nil {
+		return 0, n.refusal(err)
+	}
+	a, ok := f.Response().(applied)
+	if !ok {
+		return 0, wire.Errorf(wire.Internal, "raft answered with %T", f.Response())
+	}
+	return a.epoch, a.err
+}
+
+// refusal says what an error of raft means to a proposer.
+func (n *raftNode) refusal(err error) error {
+	switch {
+	case errors.Is(err, raft.ErrNotLeader), errors.Is(err, raft.ErrLeadershipTransferInProgress):
+		return n.notLeader()
+	case errors.Is(err, raft.ErrRaftShutdown):
+		return errClosed()
+	}
+	return wire.Errorf(wire.Unavailable, "raft: %v", err)
+}
+
+// notLeader is the error whose message is the leader's id, empty if it is unknown.
+func (n *raftNode) notLeader() error {
+	id, _ := n.leader()
+	return wire.Errorf(wire.NotLeader, "%s", id)
+}
+
+// servers is raft's configuration: who votes, who only listens, and its version.
+func (n *raftNode) servers() (voters, listeners []ring.NodeID, version uint64, err error) {
+	f := n.GetConfiguration()
+	if err := f.Error(); err != nil {
+		return nil, nil, 0, fmt.Errorf("read raft configuration: %w", err)
+	}
+	for _, srv := range f.Configuration().Servers {
+		if srv.Suffrage == raft.Voter {
+			voters = append(voters, ring.NodeID(srv.ID))
+		} else {
+			listeners = append(listeners, ring.NodeID(srv.ID))
+		}
+	}
+	return voters, listeners, f.Index(), nil
+}

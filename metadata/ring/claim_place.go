@@ -1,0 +1,224 @@
+package ring
+
+import "slices"
+
+// fill gives empty places to nodes that want more.
+func (b *board) fill() {
+	for _, p := range b.order {
+		for s := range b.k {
+			if b.place[p*b.k+s] != none {
+				continue
+			}
+			best := none
+			for i := range b.nodes {
+				n := &b.nodes[i]
+				if n.count < n.want && b.room(p, n.zone) && !b.has(p, i) && (best == none || b.better(i, best, p, s)) {
+					best = i
+				}
+			}
+			if best != none {
+				b.put(p, s, best)
+			}
+		}
+	}
+}
+
+// better reports whether slot s of p should go to node i rather than to j: for
+// slot 0 who lacks owned partitions, then who meets those in the list less often
+// elsewhere, then who lacks the larger part of its places.
+func (b *board) better(i, j, p, s int) bool {
+	x, y := &b.nodes[i], &b.nodes[j]
+	if s == 0 {
+		if lacks := b.lacksOwned(i); lacks != b.lacksOwned(j) {
+			return lacks
+		}
+	}
+	if mx, my := b.meetings(p, i)*y.want, b.meetings(p, j)*x.want; mx != my {
+		return mx < my
+	}
+	if lx, ly := (x.want-x.count)*y.want, (y.want-y.count)*x.want; lx != ly {
+		return lx > ly
+	}
+	return scatter(x.seed, p) > scatter(y.seed, p)
+}
+
+// lacksOwned reports whether node i owns less than its share, rounded down.
+func (b *board) lacksOwned(i int) bool { return b.nodes[i].owned < b.nodes[i].want/b.k }
+
+// meetings is how often node i is in a list with one that is in p's.
+func (b *board) meetings(p, i int) int {
+	sum := 0
+	for _, j := range b.row(p) {
+		if j != none {
+			sum += int(b.together[i*len(b.nodes)+int(j)])
+		}
+	}
+	return sum
+}
+
+// scatter is a number that looks random and depends on seed and p only.
+func scatter(seed uint64, p int) uint64 {
+	x := seed + uint64(p+1)*0x9e3779b97f4a7c15
+	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
+	x = (x ^ x>>27) * 0x94d049bb133111eb
+	return x ^ x>>31
+}
+
+// handOver gives places of nodes that have too many directly to those that have
+// too few. A node takes first where it meets others least often, so that its
+// partitions share no two lists' nodes more often than they must; and it makes an owner
+// give way only if that one owns too much, or if all else is done.
+func (b *board) handOver() {
+	for i := range b.nodes {
+		n := &b.nodes[i]
+		if n.count >= n.want {
+			continue
+		}
+		// Meetings that want places of k would bring with each of the others, in sixteen steps.
+		step := max(1, n.want*(b.k-1)/max(1, len(b.nodes)-1)/8)
+		for limit := step; n.count < n.want && limit < b.q+step; limit += step {
+			b.takeOver(i, limit, false)
+		}
+		b.takeOver(i, b.q, true)
+	}
+}
+
+// takeOver hands node i places, until it has enough, in lists whose other nodes
+// it meets less than limit times. An owner gives way without need only if any is set.
+func (b *board) takeOver(i, limit int, any bool) {
+	n := &b.nodes[i]
+	start := int(n.seed % uint64(b.q))
+	for _, p := range b.order {
+		if n.count >= n.want {
+			return
+		}
+		p = (p + start) % b.q
+		if b.has(p, i) || b.room(p, n.zone) {
+			continue // room here means that nothing would be freed: augment fills it
+		}
+		if s := b.giver(p, i, any); s != none && b.meetsMost(p, i, s) < limit {
+			b.take(p, s)
+			b.put(p, s, i)
+		}
+	}
+}
+
+// meetsMost is how often node i meets the one that it meets most often among
+// those in p's list, slot s aside.
+func (b *board) meetsMost(p, i, s int) int {
+	most := 0
+	for t, j := range b.row(p) {
+		if t != s && j != none {
+			most = max(most, int(b.together[i*len(b.nodes)+int(j)]))
+		}
+	}
+	return most
+}
+
+// giver is the slot of p whose node should make way for node i, or none. A slot 0
+// is given if its owner owns too much and i too little, else only if any is set
+// and there is no other.
+func (b *board) giver(p, i int, any bool) int {
+	best, surplus := none, 0
+	for s, j := range b.row(p) {
+		if j == none {
+			continue
+		}
+		from := &b.nodes[j]
+		if from.count <= from.want || !b.yields(p, b.nodes[i].zone, from.zone) {
+			continue
+		}
+		switch {
+		case s == 0 && from.owned*b.k > from.want && b.lacksOwned(i):
+			return 0
+		case s == 0 && any:
+			best = 0
+		case s > 0 && from.count-from.want >= surplus:
+			best, surplus = s, from.count-from.want
+		}
+	}
+	return best
+}
+
+// augment serves those that still want more by chains: a node takes a place from
+// another, which takes one from a third, until one has too many or a list has
+// room. Cost is the number of new places, those where keep left the node none. What keep left
+// costs nothing, the direct steps of fill and handOver cost one each, and nothing
+// costs less at that time: so the state is a cheapest one, as chains asks for, and
+// the whole moves no more than it must.
+func (b *board) augment() {
+	c := newChains(len(b.nodes) + 1)
+	for budget := 1; budget <= len(b.nodes); budget++ {
+		lacking := false
+		for i := range b.nodes {
+			n := &b.nodes[i]
+			for n.count < n.want {
+				end := c.find((*vacancies)(b), []int{i}, budget)
+				if end == none {
+					lacking = true
+					break
+				}
+				b.pull(c.links, end)
+			}
+		}
+		if !lacking {
+			return
+		}
+	}
+}
+
+// vacancies are the exchanges by which nodes get places. The number after the
+// last node's stands for room in a list.
+type vacancies board
+
+func (v *vacancies) each(i int, fn func(next, partition, slot, cost int) bool) {
+	b := (*board)(v)
+	zone := b.nodes[i].zone
+	for _, p := range b.order {
+		if b.has(p, i) {
+			continue
+		}
+		cost := 1
+		if b.held(p, i) {
+			cost = 0
+		}
+		if b.room(p, zone) {
+			if !fn(len(b.nodes), p, none, cost) {
+				return
+			}
+			continue
+		}
+		row := b.row(p)
+		for s := b.k - 1; s >= 0; s-- { // owners last
+			j := row[s]
+			if j == none || !b.yields(p, zone, b.nodes[j].zone) {
+				continue
+			}
+			refund := 1
+			if b.held(p, int(j)) {
+				refund = 0
+			}
+			if !fn(int(j), p, s, cost-refund) {
+				return
+			}
+		}
+	}
+}
+
+func (v *vacancies) ends(i int) bool {
+	return i == len(v.nodes) || v.nodes[i].count > v.nodes[i].want
+}
+
+// pull carries out a chain from its end back to its source.
+func (b *board) pull(links []link, end int) {
+	for l := links[end]; l.from != none; l = links[end] {
+		slot := l.slot
+		if slot == none {
+			slot = slices.Index(b.row(l.partition), none)
+		} else {
+			b.take(l.partition, slot)
+		}
+		b.put(l.partition, slot, l.from)
+		end = l.from
+	}
+}

@@ -1,0 +1,237 @@
+package vnodes
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"sync/atomic"
+	"time"
+
+	"go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
+)
+
+// lockTimeout is how long opening a file waits for whoever has it open.
+const lockTimeout = time.Second
+
+// boltFile is an open bbolt database whose damage is an error, never a panic:
+// bbolt trusts what it reads, so damage shows as a panic or a fault in its mapped
+// memory. After the first one the database is not touched again.
+type boltFile struct {
+	db     *bbolt.DB
+	file   *os.File              // bbolt's own handle
+	broken atomic.Pointer[error] // set once: what bbolt panicked with
+}
+
+// createBolt makes a database at path, filled by init, durably: the file appears
+// under its name only when it is whole.
+func createBolt(path string, init func(tx *bbolt.Tx) error) (*boltFile, error) {
+	if _, err := os.Lstat(path); err == nil {
+		return nil, fs.ErrExist
+	}
+	if err := makeDir(filepath.Dir(path)); err != nil {
+		return nil, err
+	}
+	part := path + partSuffix
+	if err := os.Remove(part); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	f, err := mapBolt(part, false)
+	if err != nil {
+		return nil, err
+	}
+	err = f.update(init)
+	if err == nil {
+		err = f.file.Sync()
+	}
+	if err == nil {
+		err = renameFile(part, path)
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.close())
+	}
+	return f, nil
+}
+
+// openBolt opens the database at path after checking its structure. The error
+// wraps fs.ErrNotExist or ErrCorrupt.
+func openBolt(path string) (*boltFile, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if info.Size() < 2*defaultPageSize() {
+		return nil, corruptBolt("%d bytes long", info.Size())
+	}
+	if err := inspectBolt(path); err != nil {
+		return nil, err
+	}
+	return mapBolt(path, false)
+}
+
+// inspectBolt checks the file's structure under a shared lock. bbolt itself
+// looks for free pages in a goroutine of its own when it opens a file for
+// writing, where nobody could catch its panic.
+func inspectBolt(path string) error {
+	f, err := mapBolt(path, true)
+	if err != nil {
+		return err
+	}
+	info, err := f.file.Stat()
+	if err == nil {
+		err = checkBoltPages(f.file, info.Size())
+	}
+	return errors.Join(err, f.close())
+}
+
+// mapBolt opens path, or makes it if it may be written and is not there.
+func mapBolt(path string, readOnly bool) (*boltFile, error) {
+	f := new(boltFile)
+	err := f.open(path, readOnly)
+	if err == nil {
+		return f, nil
+	}
+	if f.file != nil {
+		_ = f.file.Close() // bbolt has done that, unless it panicked
+	}
+	switch {
+	case errors.Is(err, bolterrors.ErrTimeout):
+		return nil, errOpen
+	case errors.Is(err, bolterrors.ErrInvalid), errors.Is(err, bolterrors.ErrChecksum),
+		errors.Is(err, bolterrors.ErrVersionMismatch):
+		return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	return nil, err
+}
+
+func (f *boltFile) open(path string, readOnly bool) (err error) {
+	defer f.catch(&err)
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	f.db, err = bbolt.Open(path, 0o600, &bbolt.Options{
+		Timeout:        lockTimeout,
+		FreelistType:   bbolt.FreelistMapType,
+		NoFreelistSync: true,
+		NoStatistics:   true,
+		ReadOnly:       readOnly,
+		OpenFile: func(name string, flag int, mode fs.FileMode) (*os.File, error) {
+			file, err := os.OpenFile(name, flag, mode)
+			f.file = file
+			return file, err
+		},
+	})
+	return err
+}
+
+// view runs fn in a read transaction, which ends with fn.
+func (f *boltFile) view(fn func(tx *bbolt.Tx) error) (err error) {
+	if e := f.broken.Load(); e != nil {
+		return *e
+	}
+	defer f.catch(&err)
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	tx, err := f.db.Begin(false)
+	if err != nil {
+		return closedError(err)
+	}
+	defer func() { _ = tx.Rollback() }()
+	return fn(tx)
+}
+
+// update runs fn in a write transaction and commits it durably, unless fn fails.
+// After a failed commit nobody knows what is durable: the caller must not try again.
+func (f *boltFile) update(fn func(tx *bbolt.Tx) error) (err error) {
+	if e := f.broken.Load(); e != nil {
+		return *e
+	}
+	defer f.catch(&err)
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	tx, err := f.db.Begin(true)
+	if err != nil {
+		return closedError(err)
+	}
+	if err := fn(tx); err != nil {
+		return errors.Join(err, tx.Rollback())
+	}
+	return tx.Commit()
+}
+
+// catch, deferred, turns a panic of bbolt into ErrCorrupt.
+func (f *boltFile) catch(err *error) {
+	p := recover()
+	if p == nil {
+		return
+	}
+	*err = fmt.Errorf("%w: bbolt: %v", ErrCorrupt, p)
+	f.broken.CompareAndSwap(nil, err)
+}
+
+// closedError is err, or ErrClosed if that is what bbolt means.
+func closedError(err error) error {
+	if errors.Is(err, bolterrors.ErrDatabaseNotOpen) {
+		return ErrClosed
+	}
+	return err
+}
+
+// close waits for transactions and gives up the file. A broken database may hold
+// its locks for ever; only its handle is closed, and its mapping stays.
+func (f *boltFile) close() error {
+	if f.broken.Load() != nil {
+		return f.file.Close()
+	}
+	return f.db.Close()
+}
+
+// makeDir makes dir and the parents that it lacks, durably.
+func makeDir(dir string) error {
+	if info, err := os.Stat(dir); err == nil && info.IsDir() {
+		return nil
+	}
+	parent := filepath.Dir(dir)
+	if parent != dir {
+		if err := makeDir(parent); err != nil {
+			return err
+		}
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return syncDir(parent)
+}
+
+// renameFile renames a file durably.
+func renameFile(from, to string) error {
+	if err := os.Rename(from, to); err != nil {
+		return err
+	}
+	if err := syncDir(filepath.Dir(to)); err != nil {
+		return err
+	}
+	if filepath.Dir(from) == filepath.Dir(to) {
+		return nil
+	}
+	return syncDir(filepath.Dir(from))
+}
+
+// removeFile deletes a file durably; it is no error if there is none.
+func removeFile(path string) error {
+	err := os.Remove(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}

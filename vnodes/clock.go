@@ -1,0 +1,170 @@
+package vnodes
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/ringcore/ringcore/metadata/ring"
+)
+
+const (
+	reserveAhead  = 300 * time.Millisecond // how far ahead of what is issued the ceiling is set
+	reserveEarly  = 150 * time.Millisecond // the next ceiling is fetched when less than this is left
+	maxClockAhead = 500 * time.Millisecond // how far ahead of this clock another node's may be
+)
+
+// ErrClockAhead reports a stamp too far ahead of this node's clock.
+var ErrClockAhead = errors.New("stamp is too far ahead of this node's clock")
+
+// errClockEnd reports that no later time can be written down.
+var errClockEnd = errors.New("the clock has no time left")
+
+// Reserver keeps a clock's ceiling: a Journal.
+type Reserver interface {
+	// Ceiling is the highest ceiling ever set, 0 if none.
+	Ceiling() uint64
+	// SetCeiling returns when the ceiling is durably at least c.
+	SetCeiling(c uint64) error
+}
+
+// Clock is a node's hybrid logical clock. It never issues a time twice nor one
+// below an earlier one, over restarts, crashes and a wall clock set back: it
+// issues only up to a ceiling that it has made durable before, and begins above
+// the ceiling that it finds. All methods may be called from any goroutine.
+//
+// A time is milliseconds since 1970 shifted left by 16, plus a counter.
+type Clock struct {
+	node    uint64
+	now     func() time.Time
+	reserve Reserver
+
+	mu       sync.Mutex // never held while a ceiling is made durable
+	last     uint64     // the highest time issued or observed
+	ceiling  uint64     // durable: no time above it is issued
+	underway *reservation
+	closed   bool
+	wg       sync.WaitGroup // reservations
+}
+
+// reservation is a ceiling on its way to the disk.
+type reservation struct {
+	done chan struct{} // closed when err is set
+	err  error
+}
+
+// NewClock makes the clock of node, 16 hexadecimal digits. now is the wall
+// clock, time.Now if nil.
+func NewClock(node ring.NodeID, now func() time.Time, reserve Reserver) (*Clock, error) {
+	n, err := strconv.ParseUint(string(node), 16, 64)
+	if err != nil {
+		return nil, fmt.Errorf("node id %q: %w", node, err)
+	}
+	if now == nil {
+		now = time.Now
+	}
+	c := reserve.Ceiling()
+	return &Clock{node: n, now: now, reserve: reserve, last: c, ceiling: c}, nil
+}
+
+// Stamp is a new stamp for the write id.
+func (c *Clock) Stamp(id uint64) (Stamp, error) {
+	t, err := c.Now()
+	return Stamp{Time: t, Node: c.node, ID: id}, err
+}
+
+// Now issues a time. It waits for the disk only if the ceiling is reached: on
+// the first call after an idle while, or when the disk takes long.
+func (c *Clock) Now() (uint64, error) {
+	for {
+		t, wait, err := c.issue()
+		if wait == nil {
+			return t, err
+		}
+		<-wait.done
+		if wait.err != nil {
+			return 0, wait.err
+		}
+	}
+}
+
+// issue is a time, or what to wait for before trying again.
+func (c *Clock) issue() (uint64, *reservation, error) {
+	wall := clockTime(c.now())
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.closed:
+		return 0, nil, ErrClosed
+	case c.last == math.MaxUint64:
+		return 0, nil, errClockEnd
+	}
+	t := max(wall, c.last+1)
+	if c.underway == nil && (t > c.ceiling || c.ceiling-t < clockSpan(reserveEarly)) {
+		c.startReserving(t)
+	}
+	if t > c.ceiling {
+		return 0, c.underway, nil
+	}
+	c.last = t
+	return t, nil, nil
+}
+
+// startReserving sets the ceiling ahead of t in a goroutine. The caller holds mu.
+func (c *Clock) startReserving(t uint64) {
+	r := &reservation{done: make(chan struct{})}
+	c.underway = r
+	ceiling := t + min(clockSpan(reserveAhead), math.MaxUint64-t)
+	c.wg.Go(func() {
+		err := c.reserve.SetCeiling(ceiling)
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if err == nil {
+			c.ceiling = max(c.ceiling, ceiling)
+		} else {
+			r.err = fmt.Errorf("reserve time: %w", err)
+		}
+		c.underway = nil
+		close(r.done)
+	})
+}
+
+// Observe moves the clock past t, which came with another node's write. It
+// refuses with ErrClockAhead if t is more than 500 ms ahead of the wall clock.
+func (c *Clock) Observe(t uint64) error {
+	if wall := clockTime(c.now()); t > wall && t-wall > clockSpan(maxClockAhead) {
+		return fmt.Errorf("%w: by %d ms", ErrClockAhead, (t-wall)>>16)
+	}
+	c.ObserveTrusted(t)
+	return nil
+}
+
+// ObserveTrusted moves the clock past t, however far ahead: for times that the
+// cluster has accepted before, in a transfer or in this node's own stores.
+func (c *Clock) ObserveTrusted(t uint64) {
+	c.mu.Lock()
+	c.last = max(c.last, t)
+	c.mu.Unlock()
+}
+
+// Close waits for a reservation under way and returns its error; Now fails with
+// ErrClosed from then on.
+func (c *Clock) Close() error {
+	c.mu.Lock()
+	c.closed = true
+	r := c.underway
+	c.mu.Unlock()
+	c.wg.Wait()
+	if r == nil {
+		return nil
+	}
+	return r.err
+}
+
+// clockTime is t with a counter of 0; times before 1970 are 1970.
+func clockTime(t time.Time) uint64 { return uint64(max(t.UnixMilli(), 0)) << 16 }
+
+func clockSpan(d time.Duration) uint64 { return uint64(d.Milliseconds()) << 16 }

@@ -1,0 +1,11 @@
+// Package codec is how the key/value service writes down its commands, queries,
+// replies and records. It does no I/O, starts no goroutine and asks no clock, so
+// that clients share it with the vnodes.
+//
+// The nouns: a [Command] changes one key; a [QueryOp] asks about one; a [Result]
+// is what a replica knows of a key; an [Envelope] is a stored value with its time
+// of expiry; a [Cover] asks every vnode for the keys or values of a bucket.
+//
+// Every decoder returns a *wire.Error: BadRequest for what a caller sent,
+// Corrupt for what was stored or answered. Decoded slices share the input's memory.
+package codec

@@ -1,0 +1,183 @@
+package kv
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Bounds of a group of commands that are read before the first is answered.
+const (
+	respBatch      = 128
+	respBatchBytes = 16 << 20
+	respKeepOutput = 64 << 10 // a larger output buffer is not kept
+)
+
+// respConn is one client's connection. All fields belong to its goroutine, but
+// for those that a running command reads.
+type respConn struct {
+	srv *respServer
+	nc  net.Conn
+	r   *bufio.Reader
+	id  int64
+
+	batch []*respCall // read and not yet answered
+	bytes int         // of their arguments
+	out   []byte      // answers not yet written
+
+	proto   int    // 2 or 3; changed only by a command that runs alone
+	name    string // as proto
+	library string // as proto
+	quit    bool   // as proto
+}
+
+// respCall is one command on its way.
+type respCall struct {
+	reply
+	ctx  context.Context
+	conn *respConn
+	cmd  *respCommand // nil if there is none of that name
+	args [][]byte     // args[0] is its name
+}
+
+func newRESPConn(s *respServer, nc net.Conn) *respConn {
+	c := &respConn{srv: s, nc: nc, id: s.nextID.Add(1), proto: 2}
+	c.r = bufio.NewReaderSize(respInput{c}, respMaxInline)
+	return c
+}
+
+// respInput reads from the connection after whatever was asked completely has
+// been answered: a client may wait for that before it sends more.
+type respInput struct{ c *respConn }
+
+func (in respInput) Read(b []byte) (int, error) {
+	if err := in.c.answer(); err != nil {
+		return 0, err
+	}
+	return in.c.nc.Read(b)
+}
+
+var errQuit = errors.New("the client has said quit")
+
+// serve is the connection's goroutine.
+func (c *respConn) serve() error {
+	err := c.read()
+	if broken, ok := errors.AsType[*errRESP](err); ok && c.answer() == nil {
+		r := reply{b: c.out, proto: c.proto}
+		r.error("ERR " + broken.Error())
+		c.out = r.b
+		_ = c.write() // the connection ends in any case
+	}
+	_ = c.nc.Close()
+	if errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) || errors.Is(err, errQuit) {
+		return nil
+	}
+	return err
+}
+
+func (c *respConn) read() error {
+	for {
+		args, err := readRESP(c.r)
+		if err != nil {
+			return err
+		}
+		if len(args) == 0 {
+			continue
+		}
+		call := &respCall{ctx: c.srv.ctx, conn: c, args: args, cmd: c.srv.commands[strings.ToLower(string(args[0]))]}
+		c.batch = append(c.batch, call)
+		for _, a := range args {
+			c.bytes += len(a)
+		}
+		if len(c.batch) >= respBatch || c.bytes >= respBatchBytes {
+			if err := c.answer(); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// answer runs the commands read so far and writes their answers, in order.
+func (c *respConn) answer() error {
+	rest := c.batch
+	for len(rest) > 0 && !c.quit {
+		n := runnable(rest)
+		c.run(rest[:n])
+		rest = rest[n:]
+	}
+	clear(c.batch)
+	c.batch, c.bytes = c.batch[:0], 0
+	if err := c.write(); err != nil {
+		return err
+	}
+	if c.quit {
+		return errQuit
+	}
+	return nil
+}
+
+func (c *respConn) write() error {
+	if len(c.out) == 0 {
+		return nil
+	}
+	err := c.nc.SetWriteDeadline(time.Now().Add(respWriteTimeout))
+	if err == nil {
+		_, err = c.nc.Write(c.out)
+	}
+	c.out = c.out[:0]
+	if cap(c.out) > respKeepOutput {
+		c.out = nil
+	}
+	return err
+}
+
+// runnable is how many of the calls may run at once: up to the first that must
+// run alone, or that touches a key which another before it touches, unless both
+// only read it.
+func runnable(calls []*respCall) int {
+	if len(calls) == 1 || calls[0].access() == respAlone {
+		return 1
+	}
+	written := map[string]bool{} // keys touched so far; true if written
+	for i, call := range calls {
+		access := call.access()
+		if access == respAlone {
+			return i
+		}
+		for key := range call.keys() {
+			if wrote, seen := written[string(key)]; seen && (wrote || access == respWrite) {
+				return i
+			}
+		}
+		for key := range call.keys() {
+			written[string(key)] = access == respWrite
+		}
+	}
+	return len(calls)
+}
+
+// run runs calls at once, waits for them and collects their answers.
+func (c *respConn) run(calls []*respCall) {
+	c.srv.served.Add(int64(len(calls)))
+	if len(calls) == 1 {
+		call := calls[0]
+		call.reply = reply{b: c.out, proto: c.proto}
+		call.do()
+		c.out = call.b
+		return
+	}
+	var wg sync.WaitGroup
+	for _, call := range calls {
+		call.proto = c.proto
+		wg.Go(call.do)
+	}
+	wg.Wait()
+	for _, call := range calls {
+		c.out = append(c.out, call.b...)
+	}
+}

@@ -1,0 +1,406 @@
+package vnodes
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/ringcore/ringcore/dataplane/wire"
+	"github.com/ringcore/ringcore/metadata/ring"
+)
+
+// noteState says how far a session has come on this node.
+type noteState string
+
+const (
+	noteReady    noteState = "ready"    // the target holds everything, verified
+	noteProposed noteState = "proposed" // the source may have committed
+)
+
+// SessionNote is what a node must not forget of a session.
+type SessionNote struct {
+	Session Session           `json:"session"`
+	State   noteState         `json:"state"`
+	Digests map[string]Digest `json:"digests"` // of each service that moves, as verified
+}
+
+// moves reports whether the session moves data of the service.
+func (n *SessionNote) moves(service string) bool {
+	_, ok := n.Digests[service]
+	return ok
+}
+
+// arrival is a session whose data this node holds verified, until its commit.
+type arrival struct {
+	note   SessionNote
+	stores map[string]Store // staging stores that are open, by service
+}
+
+// incoming is a stream that fills staging files; at most one per session.
+type incoming struct {
+	st   Stream
+	done chan struct{}
+}
+
+// ServeStream answers a stream that another node has opened with the request
+// first: OpHandoff, OpPull, OpConfirm or OpHintsFor. It returns when the stream has ended.
+func (m *Manager) ServeStream(ctx context.Context, st Stream, first wire.Frame) {
+	m.closeMu.RLock()
+	if m.closed {
+		m.closeMu.RUnlock()
+		return
+	}
+	m.tasks.Add(1)
+	m.closeMu.RUnlock()
+	defer m.tasks.Done()
+	stop := context.AfterFunc(m.ctx, func() { _ = st.Close() })
+	defer stop()
+	answer := answerer{m: m, st: st}
+	if int(first.Partition) >= m.rings.Ring().Q() {
+		answer.fail(&first, wire.Errorf(wire.BadRequest, "no such partition"))
+		return
+	}
+	switch first.Op {
+	case wire.OpHandoff:
+		m.receive(ctx, &answer, &first)
+	case wire.OpPull:
+		m.servePull(ctx, &answer, &first)
+	case wire.OpConfirm:
+		m.serveConfirm(ctx, &answer, &first)
+	case wire.OpHintsFor:
+		m.serveHintsFor(&answer, &first)
+	default:
+		answer.fail(&first, wire.Errorf(wire.BadRequest, "operation %d on a stream", first.Op))
+	}
+}
+
+// answerer writes the answers of a stream.
+type answerer struct {
+	m  *Manager
+	st Stream
+}
+
+func (a *answerer) ok(f *wire.Frame, body []byte) error {
+	return a.write(f, wire.OK, body)
+}
+
+func (a *answerer) fail(f *wire.Frame, err error) {
+	e := asError(err)
+	if werr := a.write(f, e.Code, []byte(e.Message)); werr != nil {
+		a.m.log.Debug("stream broke", "err", werr)
+	}
+}
+
+func (a *answerer) write(f *wire.Frame, code wire.Code, body []byte) error {
+	h := wire.Header{Kind: wire.KindReply, Op: f.Op, Code: code, ID: f.ID, Partition: f.Partition, Epoch: a.m.epoch()}
+	if err := a.st.SetDeadline(time.Now().Add(pipeTimeout)); err != nil {
+		return err
+	}
+	if err := a.st.WriteFrame(&h, body); err != nil {
+		return err
+	}
+	return a.st.Flush()
+}
+
+// receiver is the target's side of one handoff stream.
+type receiver struct {
+	m        *Manager
+	open     handoffOpen
+	p        ring.Partition
+	services map[uint32]*service
+	staging  map[string]Store // of modeStage
+	seen     map[string]int64 // records received, by service
+}
+
+// receive serves a handoff stream.
+func (m *Manager) receive(ctx context.Context, answer *answerer, first *wire.Frame) {
+	rc := &receiver{
+		m: m, p: ring.Partition(first.Partition), services: make(map[uint32]*service),
+		staging: make(map[string]Store), seen: make(map[string]int64),
+	}
+	defer rc.close()
+	if err := rc.begin(ctx, answer.st, first); err != nil {
+		answer.fail(first, err)
+		return
+	}
+	if rc.open.Mode == modeStage {
+		leave, err := m.enterSession(rc, answer.st)
+		if err != nil {
+			answer.fail(first, err)
+			return
+		}
+		defer leave()
+	}
+	if err := answer.ok(first, nil); err != nil {
+		return
+	}
+	for {
+		if err := answer.st.SetDeadline(time.Now().Add(2 * pipeTimeout)); err != nil {
+			return
+		}
+		f, err := answer.st.ReadFrame()
+		if err != nil {
+			return // the sender has what it wanted, or tries again
+		}
+		if err := rc.take(&f); err != nil {
+			m.log.Info("handoff refused", "transfer", rc.open.Session.ID, "partition", rc.p, "err", err)
+			answer.fail(&f, err)
+			return
+		}
+		if err := answer.ok(&f, nil); err != nil {
+			return
+		}
+	}
+}
+
+// begin reads and checks what the stream is for.
+func (rc *receiver) begin(ctx context.Context, st Stream, first *wire.Frame) error {
+	if err := json.Unmarshal(first.Body, &rc.open); err != nil {
+		return wire.Errorf(wire.BadRequest, "handoff: %v", err)
+	}
+	for _, name := range rc.open.Services {
+		svc := rc.m.services[wire.ServiceID(name)]
+		if svc == nil {
+			return wire.Errorf(wire.Refused, "service %s is not registered on this node; start it with the same services as the others", name)
+		}
+		rc.services[svc.id] = svc
+	}
+	switch rc.open.Mode {
+	case modeStage, modeMerge:
+		return rc.checkSession(ctx, ring.Epoch(first.Epoch))
+	case modeHints:
+		return nil // each chunk passes the gate
+	case modeKeep:
+		if rc.open.For == "" || rc.open.For == rc.m.node {
+			return wire.Errorf(wire.BadRequest, "hints to keep for whom")
+		}
+		return nil
+	}
+	return wire.Errorf(wire.BadRequest, "handoff mode %q", rc.open.Mode)
+}
+
+// checkSession admits only a session that is open in the ring in force, so that
+// the stream of an aborted one can have no effect.
+func (rc *receiver) checkSession(ctx context.Context, epoch ring.Epoch) error {
+	fctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	if err := rc.m.rings.Fetch(fctx, epoch, ""); err != nil {
+		return wire.Errorf(wire.Behind, "fetch ring %d: %v", epoch, err)
+	}
+	rc.m.install()
+	if !slices.ContainsFunc(rc.m.transfers.Sessions(), func(s Session) bool { return s == rc.open.Session }) {
+		return wire.Errorf(wire.Conflict, "session %s is not open", rc.open.Session.ID)
+	}
+	return nil
+}
+
+// enterSession makes this stream the only one of its session and clears what an
+// earlier one has staged. leave must be called when the stream has ended.
+func (m *Manager) enterSession(rc *receiver, st Stream) (leave func(), err error) {
+	id := rc.open.Session.ID
+	in := &incoming{st: st, done: make(chan struct{})}
+	for {
+		m.mu.Lock()
+		other := m.incoming[id]
+		if other == nil {
+			m.incoming[id] = in
+			m.mu.Unlock()
+			break
+		}
+		m.mu.Unlock()
+		_ = other.st.Close()
+		<-other.done
+	}
+	leave = func() {
+		m.mu.Lock()
+		delete(m.incoming, id)
+		m.mu.Unlock()
+		close(in.done)
+	}
+	if err := m.discard(id); err != nil {
+		leave()
+		return nil, err
+	}
+	for _, svc := range rc.services {
+		if err := m.storage.Remove(stagingFile(svc, rc.p, id)); err != nil {
+			leave()
+			return nil, err
+		}
+	}
+	return leave, nil
+}
+
+// discard forgets what is staged for a session: its source begins anew, or it was
+// aborted. The source has not proposed, or the session has ended.
+func (m *Manager) discard(session string) error {
+	m.mu.Lock()
+	a := m.arrived[session]
+	delete(m.arrived, session)
+	m.mu.Unlock()
+	if a == nil {
+		return nil
+	}
+	errs := []error{m.journal.DeleteSession(session)}
+	for _, st := range a.stores {
+		errs = append(errs, st.Drop())
+	}
+	return errors.Join(errs...)
+}
+
+// take handles one frame.
+func (rc *receiver) take(f *wire.Frame) error {
+	if f.Kind == wire.KindRequest && f.Flags&wire.FlagLast != 0 {
+		return rc.end(f)
+	}
+	svc := rc.services[f.Service]
+	if f.Kind != wire.KindChunk || svc == nil {
+		return wire.Errorf(wire.BadRequest, "unexpected frame of kind %d for service %d", f.Kind, f.Service)
+	}
+	writes, err := ParseWrites(f.Body)
+	if err != nil {
+		return wire.Errorf(wire.BadRequest, "%v", err)
+	}
+	for i := range writes {
+		rc.m.clock.ObserveTrusted(writes[i].Record.Stamp.Time)
+	}
+	rc.seen[svc.Name] += int64(len(writes))
+	if rc.open.Mode == modeStage {
+		return rc.stage(svc, writes)
+	}
+	return rc.merge(svc, writes)
+}
+
+// stage writes a chunk into the session's file. Later records replace earlier
+// ones: the source sends each key's newest last.
+func (rc *receiver) stage(svc *service, writes []Write) error {
+	st := rc.staging[svc.Name]
+	if st == nil {
+		id := rc.m.identity(svc, rc.p, "")
+		id.Session = rc.open.Session.ID
+		var err error
+		if st, err = rc.m.storage.Create(id, stagingFile(svc, rc.p, id.Session)); err != nil {
+			return err
+		}
+		rc.staging[svc.Name] = st
+	}
+	return appendWait(st, writes)
+}
+
+func appendWait(st Store, writes []Write) error {
+	done := make(chan error, 1)
+	st.Append(writes, func(err error) { done <- err })
+	return <-done
+}
+
+// merge merges a chunk into this node's own slot, or its hint store for another.
+func (rc *receiver) merge(svc *service, writes []Write) error {
+	if rc.open.Mode == modeKeep {
+		v, err := rc.m.hintVnode(svc, rc.p, rc.open.For, true)
+		if err != nil {
+			return err
+		}
+		return v.mergeWait(writes)
+	}
+	v, err := rc.m.openSlot(svc, rc.p, 0)
+	if err != nil {
+		return err
+	}
+	return v.mergeWait(writes)
+}
+
+// mergeWait merges writes through the worker and waits until they are durable.
+func (v *vnode) mergeWait(writes []Write) error {
+	done := make(chan error, 1)
+	ok := v.post(func(v *vnode) {
+		if g := v.gate.Load(); g.phase == gone || g.phase == lost || g.phase == proposed {
+			done <- wire.Errorf(wire.Moved, "")
+			return
+		}
+		v.merge(writes, false, func(_ Stamp, err error) { done <- err })
+	})
+	if !ok {
+		return ErrClosed
+	}
+	return <-done
+}
+
+// end verifies that everything is here and makes it survive a crash.
+func (rc *receiver) end(f *wire.Frame) error {
+	if rc.open.Mode != modeStage {
+		return nil // every chunk was durable before it was answered
+	}
+	var end handoffEnd
+	if err := json.Unmarshal(f.Body, &end); err != nil {
+		return wire.Errorf(wire.BadRequest, "%v", err)
+	}
+	for name, want := range end.Digests {
+		var have Digest
+		if st := rc.staging[name]; st != nil {
+			have = st.Digest()
+		}
+		if have != want {
+			return wire.Errorf(wire.Conflict, "service %s: the copy has %d records (sum %x), the source %d (%x)",
+				name, have.Records, have.Sum, want.Records, want.Sum)
+		}
+	}
+	note := SessionNote{Session: rc.open.Session, State: noteReady, Digests: end.Digests}
+	if err := rc.m.journal.PutSession(note); err != nil {
+		return fmt.Errorf("note that the session is ready: %w", err)
+	}
+	rc.m.mu.Lock()
+	rc.m.arrived[note.Session.ID] = &arrival{note: note, stores: rc.staging}
+	rc.m.mu.Unlock()
+	rc.staging = nil
+	return nil
+}
+
+// close gives up what was staged and is not ready.
+func (rc *receiver) close() {
+	for _, st := range rc.staging {
+		if err := st.Drop(); err != nil {
+			rc.m.log.Warn("staging file not removed", "partition", rc.p, "err", err)
+		}
+	}
+}
+
+// serveConfirm answers OK if this node serves the partition, at the gen that the
+// asker knows or later, with verified data.
+func (m *Manager) serveConfirm(ctx context.Context, answer *answerer, f *wire.Frame) {
+	var open confirmOpen
+	if err := json.Unmarshal(f.Body, &open); err != nil {
+		answer.fail(f, wire.Errorf(wire.BadRequest, "%v", err))
+		return
+	}
+	fctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	if err := m.rings.Fetch(fctx, ring.Epoch(f.Epoch), ""); err != nil {
+		answer.fail(f, wire.Errorf(wire.Behind, "%v", err))
+		return
+	}
+	m.install()
+	for _, name := range open.Services {
+		svc := m.services[wire.ServiceID(name)]
+		if svc == nil {
+			answer.fail(f, wire.Errorf(wire.Refused, "service %s is not registered on this node", name))
+			return
+		}
+		v, err := m.openSlot(svc, ring.Partition(f.Partition), 0)
+		if err != nil {
+			answer.fail(f, err)
+			return
+		}
+		if now := v.gate.Load().phase; now != serving && now != sealed && now != recovering {
+			v.do(func(*vnode) {}) // a new gate may be on its way
+			if now = v.gate.Load().phase; now != serving && now != sealed && now != recovering {
+				answer.fail(f, wire.Errorf(wire.Unavailable, "service %s does not serve here yet", name))
+				return
+			}
+		}
+	}
+	if err := answer.ok(f, nil); err != nil {
+		m.log.Debug("stream broke", "err", err)
+	}
+}

@@ -1,0 +1,321 @@
+package vnodes
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/ringcore/ringcore/dataplane/wire"
+	"github.com/ringcore/ringcore/metadata/ring"
+)
+
+const (
+	shortTail     = 256                    // keys: few enough to send while sealed
+	tailRounds    = 50                     // then the seal is tried anyway; it holds the writers
+	leaderContact = 500 * time.Millisecond // a switch is proposed only with a leader heard of since
+)
+
+// handing is one attempt to hand a partition's data on: the source's side of a
+// move, a swap or a drop.
+type handing struct {
+	m      *Manager
+	d      *driver
+	vnodes []*vnode
+	tails  []*tail
+	pipes  []*pipe
+}
+
+// hand runs one attempt: fold, tail, seal, propose, settle.
+func (m *Manager) hand(ctx context.Context, d *driver) error {
+	h := &handing{m: m, d: d}
+	defer h.release()
+	if err := h.open(ctx); err != nil {
+		return err
+	}
+	stop := context.AfterFunc(ctx, h.hangUp) // a cancelled session must not wait for the network
+	defer stop()
+	d.enter("fold")
+	for i := range h.vnodes {
+		if err := h.fold(i); err != nil {
+			return fmt.Errorf("send records: %w", err)
+		}
+	}
+	d.enter("tail")
+	for round := 0; round < tailRounds; round++ {
+		n, err := h.sendTails()
+		if err != nil {
+			return fmt.Errorf("send changes: %w", err)
+		}
+		if n < shortTail {
+			break
+		}
+	}
+	for m.transfers.LeaderContact() > leaderContact {
+		if !pause(ctx, 50*time.Millisecond) {
+			return ctx.Err()
+		}
+	}
+	if err := h.seal(); err != nil {
+		h.unseal()
+		return fmt.Errorf("seal: %w", err)
+	}
+	if ctx.Err() != nil {
+		h.unseal()
+		return ctx.Err()
+	}
+	if err := h.propose(); err != nil {
+		return err // the note may be on disk or not: stay sealed, and try again from the start
+	}
+	return m.settle(ctx, d)
+}
+
+// open starts the tails and opens a stream to each target.
+func (h *handing) open(ctx context.Context) error {
+	s, r := h.d.session, h.m.rings.Ring()
+	services := h.m.involved(&s, r)
+	names := make([]string, 0, len(services))
+	for _, svc := range services {
+		v, werr := h.m.openSlot(svc, s.Partition, 0)
+		if werr != nil {
+			return werr
+		}
+		if err := h.mayStart(v, s.To); err != nil {
+			return err
+		}
+		names = append(names, svc.Name)
+		h.vnodes = append(h.vnodes, v)
+		h.tails = append(h.tails, v.follow())
+	}
+	if len(services) == 0 {
+		return nil // a change of places that moves nobody's data
+	}
+	mode := modeStage
+	if s.Kind == ring.StepDrop {
+		mode = modeMerge
+	}
+	body, err := json.Marshal(handoffOpen{Mode: mode, Session: s, Services: names})
+	if err != nil {
+		return err
+	}
+	for _, to := range s.targets(r) {
+		p, err := h.m.dialPipe(ctx, to, s.Partition, s.Gen)
+		if err != nil {
+			return fmt.Errorf("reach %s: %w", to, err)
+		}
+		h.pipes = append(h.pipes, p)
+		if err := p.ask(0, body, pipeTimeout); err != nil {
+			return fmt.Errorf("%s: %w", to, err)
+		}
+	}
+	return nil
+}
+
+// mayStart asks the user's vnode whether its state may move now.
+func (h *handing) mayStart(v *vnode, to ring.NodeID) error {
+	starter, ok := (*v.user.Load()).(HandoffStarter)
+	if !ok {
+		return nil
+	}
+	var err error
+	if !v.do(func(*vnode) { err = starter.HandoffStarting(to) }) {
+		return ErrClosed
+	}
+	if err != nil {
+		return fmt.Errorf("service %s refuses for now: %w", v.svc.Name, err)
+	}
+	return nil
+}
+
+// dialPipe opens a handoff stream to node.
+func (m *Manager) dialPipe(ctx context.Context, node ring.NodeID, p ring.Partition, gen ring.Gen) (*pipe, error) {
+	st, err := m.cfg.Dialer.Dial(ctx, node)
+	if err != nil {
+		return nil, err
+	}
+	return &pipe{st: st, head: wire.Header{
+		Op: wire.OpHandoff, Partition: uint16(p), Gen: uint64(gen), Epoch: m.epoch(),
+	}}, nil
+}
+
+// hangUp breaks the streams, so that whoever waits for them stops.
+func (h *handing) hangUp() {
+	for _, p := range h.pipes {
+		_ = p.st.Close() // the reader learns of it
+	}
+}
+
+func (h *handing) release() {
+	h.hangUp()
+	for i, t := range h.tails {
+		h.vnodes[i].unfollow(t)
+	}
+}
+
+// fold sends every record that was durable when it passes. What changes
+// meanwhile is in the tail.
+func (h *handing) fold(i int) error {
+	v := h.vnodes[i]
+	if err := v.store.Sync(); err != nil { // what was appended before the tail began
+		return err
+	}
+	h.d.total.Add(v.store.Digest().Records)
+	b := batch{limit: h.m.cfg.ChunkBytes, flush: func(writes []Write) error { return h.send(v, writes) }}
+	if err := v.store.Ascend(nil, b.add); err != nil {
+		return err
+	}
+	return b.end()
+}
+
+// send sends writes to every target.
+func (h *handing) send(v *vnode, writes []Write) error {
+	for _, p := range h.pipes {
+		if err := p.chunk(v.svc.id, writes); err != nil {
+			return err
+		}
+	}
+	h.d.records.Add(int64(len(writes)))
+	for i := range writes {
+		h.d.bytes.Add(int64(len(writes[i].Key) + len(writes[i].Record.Value)))
+	}
+	return nil
+}
+
+// sendTails sends the records whose keys changed since the last call and returns
+// how many they were.
+func (h *handing) sendTails() (int, error) {
+	total := 0
+	for i, v := range h.vnodes {
+		keys := h.tails[i].take()
+		total += len(keys)
+		if err := v.store.Sync(); err != nil { // then every key's record is durable
+			return 0, err
+		}
+		b := batch{limit: h.m.cfg.ChunkBytes, flush: func(writes []Write) error { return h.send(v, writes) }}
+		for k := range keys {
+			r, ok, err := v.store.Get([]byte(k))
+			if err != nil {
+				return 0, err
+			}
+			if ok && !b.add([]byte(k), r) {
+				break
+			}
+		}
+		if err := b.end(); err != nil {
+			return 0, err
+		}
+	}
+	return total, nil
+}
+
+// seal holds the commands, sends the rest and waits until every target says that
+// it has what is here.
+func (h *handing) seal() error {
+	h.d.enter("sealed")
+	for _, v := range h.vnodes {
+		if !v.do(func(v *vnode) {
+			g := *v.gate.Load()
+			if g.phase == serving {
+				g.phase = sealed
+				v.setGate(g)
+			}
+		}) {
+			return ErrClosed
+		}
+		if now := v.gate.Load().phase; now != sealed {
+			return fmt.Errorf("the vnode of service %s does not serve", v.svc.Name)
+		}
+	}
+	if _, err := h.sendTails(); err != nil {
+		return err
+	}
+	end := handoffEnd{Digests: make(map[string]Digest)}
+	for _, v := range h.vnodes {
+		end.Digests[v.svc.Name] = v.store.Digest()
+	}
+	body, err := json.Marshal(end)
+	if err != nil {
+		return err
+	}
+	for _, p := range h.pipes {
+		if err := p.ask(wire.FlagLast, body, h.m.cfg.SealTimeout); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// unseal lets the vnodes serve again, unless the session has been proposed.
+func (h *handing) unseal() {
+	for _, v := range h.vnodes {
+		v.do(func(v *vnode) {
+			g := *v.gate.Load()
+			if g.phase == sealed {
+				g.phase = serving
+				v.setGate(g)
+			}
+		})
+	}
+}
+
+// propose makes the point of no return durable: from here on the vnodes answer
+// nothing until the outcome is known.
+func (h *handing) propose() error {
+	s := h.d.session
+	note := SessionNote{Session: s, State: noteProposed, Digests: make(map[string]Digest)}
+	for _, v := range h.vnodes {
+		note.Digests[v.svc.Name] = v.store.Digest()
+	}
+	if err := h.m.journal.PutSession(note); err != nil {
+		return fmt.Errorf("note the proposal: %w", err)
+	}
+	h.m.mu.Lock()
+	h.m.proposals[s.Partition] = s
+	h.m.mu.Unlock()
+	for _, v := range h.vnodes {
+		if !v.do(func(v *vnode) {
+			g := *v.gate.Load()
+			if g.phase == sealed {
+				g.phase = proposed
+				v.setGate(g)
+			}
+		}) {
+			return errors.New("the vnode has stopped")
+		}
+	}
+	return nil
+}
+
+// batch gathers copies of records and flushes them when they are many.
+type batch struct {
+	limit  int
+	flush  func([]Write) error
+	writes []Write
+	size   int
+	err    error
+}
+
+// add has the shape of Store.Ascend's callback; false after an error.
+func (b *batch) add(key []byte, r Record) bool {
+	k := append([]byte(nil), key...)
+	r.Value = append([]byte(nil), r.Value...)
+	b.writes = append(b.writes, Write{Key: k, Record: r})
+	if b.size += len(key) + len(r.Value) + 64; b.size >= b.limit {
+		b.out()
+	}
+	return b.err == nil
+}
+
+func (b *batch) out() {
+	if b.err == nil && len(b.writes) > 0 {
+		b.err = b.flush(b.writes)
+	}
+	b.writes, b.size = nil, 0
+}
+
+// end flushes the rest and returns the first error.
+func (b *batch) end() error {
+	b.out()
+	return b.err
+}

@@ -1,0 +1,81 @@
+package vnodes
+
+import (
+	"fmt"
+	"regexp"
+	"sync/atomic"
+
+	"github.com/ringcore/ringcore/dataplane/wire"
+	"github.com/ringcore/ringcore/metadata/ring"
+)
+
+var serviceName = regexp.MustCompile(`^[a-z][a-z0-9_-]{0,62}$`)
+
+// service is a registered Service with what its vnodes share.
+type service struct {
+	Service
+	id     uint32
+	merger Merger         // nil: the newest stamp wins
+	blind  BlindCommander // nil: every command reads
+	proto  Vnode          // answers questions of kind; never runs a command
+
+	vnodes []atomic.Pointer[vnode] // by partition: the slots' vnodes that are open
+}
+
+// newService checks s and asks a throw-away vnode what it can do.
+func newService(s Service, q int) (*service, error) {
+	switch {
+	case !serviceName.MatchString(s.Name):
+		return nil, fmt.Errorf("service %q: a name is 1 to 63 of a-z 0-9 _ -, a letter first", s.Name)
+	case s.N < 0 || s.N > ring.MaxReplicas:
+		return nil, fmt.Errorf("service %s: N is %d, must be 0 to %d", s.Name, s.N, ring.MaxReplicas)
+	case s.New == nil:
+		return nil, fmt.Errorf("service %s: New is missing", s.Name)
+	}
+	svc := &service{Service: s, id: wire.ServiceID(s.Name), proto: s.New(0), vnodes: make([]atomic.Pointer[vnode], q)}
+	svc.merger, _ = svc.proto.(Merger)
+	svc.blind, _ = svc.proto.(BlindCommander)
+	return svc, nil
+}
+
+// replicas is how many places of a partition's list the service uses.
+func (s *service) replicas(r *ring.Ring) int {
+	if s.N == 0 {
+		return r.N
+	}
+	return s.N
+}
+
+// checkReplicas refuses a service whose commands would be wrong on n replicas.
+func (s *service) checkReplicas(n int) error {
+	if n > 1 && s.merger == nil && s.blind == nil {
+		return fmt.Errorf("service %s: with %d replicas its vnode must either be a BlindCommander (commands that do not read what they replace; "+
+			"the newest wins) or a Merger (its own rule for two versions of a record); or register it with N: 1", s.Name, n)
+	}
+	return nil
+}
+
+// reads reports whether cmd must see the newest record to be right.
+func (s *service) reads(cmd []byte) bool {
+	return s.blind == nil || !s.blind.Blind(cmd)
+}
+
+// merge makes one record of what is there and what comes in.
+func (s *service) merge(key []byte, have, incoming Record) Record {
+	if s.merger != nil {
+		return s.merger.Merge(key, have, incoming)
+	}
+	if incoming.Stamp.Compare(have.Stamp) > 0 {
+		return incoming
+	}
+	return have
+}
+
+// info is what routing must know.
+func (s *service) info(r *ring.Ring) wire.ServiceInfo {
+	_, resolves := s.proto.(Resolver)
+	return wire.ServiceInfo{
+		Name: s.Name, N: s.replicas(r), Resolves: resolves,
+		Blind: func(cmd []byte) bool { return !s.reads(cmd) },
+	}
+}

@@ -1,0 +1,127 @@
+package vnodes
+
+import (
+	"bytes"
+	"errors"
+
+	"github.com/ringcore/ringcore/dataplane/wire"
+	"github.com/ringcore/ringcore/metadata/ring"
+)
+
+// Tx is a vnode's access to its records during one call. It must not be kept
+// after the call returns, nor used from another goroutine.
+//
+// Its methods do not return errors. The first failure sticks: reads find nothing
+// from then on, and whatever the call returns, its caller gets the failure
+// instead and nothing is written. Err tells of it early.
+type Tx struct {
+	partition ring.Partition
+	bucket    string
+	key       []byte
+	store     Store
+	stamp     func(have Stamp) (Stamp, error) // issues a stamp newer than have; nil in a query or coverage call
+	partial   bool                            // a fallback: what it does not hold may exist elsewhere
+	writes    []Write
+	err       error
+}
+
+var (
+	errReadOnly = errors.New("write in a read-only call")
+	errPartial  = wire.Errorf(wire.Unavailable, "the owner is down and its fallback does not hold this key")
+)
+
+// Partition is the partition that the vnode serves.
+func (t *Tx) Partition() ring.Partition { return t.partition }
+
+// Bucket is the bucket that the command or query is addressed to; empty in coverage calls.
+func (t *Tx) Bucket() string { return t.bucket }
+
+// Key is the key that the command or query is addressed to; empty in coverage calls.
+func (t *Tx) Key() []byte { return t.key }
+
+// Err is the first failure of t, nil if there was none.
+func (t *Tx) Err() error { return t.err }
+
+// Get returns the value under key; false if there is none or it was deleted.
+func (t *Tx) Get(key []byte) ([]byte, bool) {
+	r, ok := t.Record(key)
+	if !ok || r.Deleted() {
+		return nil, false
+	}
+	return r.Value, true
+}
+
+// Record returns the record under key as it is, tombstones too.
+func (t *Tx) Record(key []byte) (Record, bool) {
+	if t.err != nil {
+		return Record{}, false
+	}
+	r, ok, err := t.read(key)
+	switch {
+	case err != nil:
+		t.err = err
+	case !ok && t.partial:
+		t.err = errPartial
+	}
+	return r, ok && t.err == nil
+}
+
+// read looks at t's own writes, then at the store: as of the last append in a
+// command, as of the last sync in a query.
+func (t *Tx) read(key []byte) (Record, bool, error) {
+	for i := len(t.writes) - 1; i >= 0; i-- {
+		if bytes.Equal(t.writes[i].Key, key) {
+			return t.writes[i].Record, true, nil
+		}
+	}
+	if t.stamp != nil {
+		return t.store.Latest(key)
+	}
+	return t.store.Get(key)
+}
+
+// Put stores value under key. Both are copied.
+func (t *Tx) Put(key, value []byte) { t.write(key, 0, bytes.Clone(value)) }
+
+// Delete leaves a tombstone under key, so that the deletion reaches every replica.
+func (t *Tx) Delete(key []byte) { t.write(key, FlagTombstone, nil) }
+
+func (t *Tx) write(key []byte, flags RecordFlags, value []byte) {
+	if t.err != nil {
+		return
+	}
+	if t.stamp == nil {
+		t.err = errReadOnly
+		return
+	}
+	have, _, err := t.read(key)
+	if err != nil {
+		t.err = err
+		return
+	}
+	stamp, err := t.stamp(have.Stamp)
+	if err != nil {
+		t.err = err
+		return
+	}
+	r := Record{Stamp: stamp, Flags: flags, Value: value}
+	for i := range t.writes { // one write per key: the last
+		if bytes.Equal(t.writes[i].Key, key) {
+			t.writes[i].Record = r
+			return
+		}
+	}
+	t.writes = append(t.writes, Write{Key: bytes.Clone(key), Record: r})
+}
+
+// Ascend calls fn with every durable record from key on, tombstones included,
+// in key order, until fn returns false. It does not see t's own writes. The
+// slices are valid only during the call.
+func (t *Tx) Ascend(from []byte, fn func(key []byte, r Record) bool) {
+	if t.err != nil {
+		return
+	}
+	if err := t.store.Ascend(from, fn); err != nil {
+		t.err = err
+	}
+}
