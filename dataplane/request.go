@@ -2,7 +2,6 @@ package dataplane
 
 import (
 	"context"
-	"log/slog"
 	"sync"
 	"time"
 
@@ -94,9 +93,4 @@ func (r *Request) answer(kind wire.Kind) wire.Header {
 	h := r.Header
 	h.Kind, h.Flags, h.TimeoutMS, h.Cluster = kind, 0, 0, r.conn.check
 	return h
-}
-
-// LogValue names the request in logs without its contents.
-func (r *Request) LogValue() slog.Value {
-	return slog.GroupValue(slog.Any("kind", r.Op), slog.Any("partition", r.Partition), slog.Uint64("epoch", r.Epoch))
 }
