@@ -163,11 +163,7 @@ func TestJoinAndLeave(t *testing.T) {
 			if err := n1.Leave(t.Context(), "n2"); err != nil {
 				t.Fatal(err)
 			}
-			select {
-			case <-n2.Done():
-			case <-time.After(30 * time.Second):
-				t.Fatal("n2 has not left")
-			}
+			hasLeft(t, n2, n1, n3)
 			settled(t, n1, n3)
 			t.Log(owned(n1))
 			for _, n := range []*Node{n1, n3} {
@@ -176,5 +172,35 @@ func TestJoinAndLeave(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// hasLeft waits until n has left its cluster and stopped.
+func hasLeft(t *testing.T, n *Node, others ...*Node) {
+	t.Helper()
+	select {
+	case <-n.Done():
+	case <-time.After(time.Minute):
+		for _, o := range append(others, n) {
+			dump(t, o)
+		}
+		t.Fatalf("%s has not left", n.cfg.Name)
+	}
+}
+
+// dump logs what a node knows and does.
+func dump(t *testing.T, n *Node) {
+	t.Helper()
+	c := n.core.Load()
+	st := c.meta.State()
+	t.Logf("%s: epoch %d, %d transfers, target %v", n.cfg.Name, st.Epoch, len(st.Transfers), st.Target != nil)
+	for _, m := range st.Members {
+		t.Logf("  member %s %s, up %v, holds %d", m.Name, m.Status, c.live.Up(m.ID), st.Holds(m.ID))
+	}
+	for _, x := range st.Transfers {
+		t.Logf("  transfer %s %v gen %d", x.ID, x.Step, x.Gen)
+	}
+	for _, p := range c.vnodes.Progress() {
+		t.Logf("  drives %s %v %s: %d records of %d", p.Session.ID, p.Session.Step, p.Phase, p.Records, p.Total)
 	}
 }

@@ -140,16 +140,18 @@ func (c *core) close() error {
 	c.cancel()
 	var errs []error
 	if c.gossip != nil {
-		errs = append(errs, c.gossip.Leave(200*time.Millisecond))
+		if err := c.gossip.Leave(200 * time.Millisecond); err != nil { // the others will find out
+			c.n.log.Debug("gossip not left", "err", err)
+		}
+	}
+	if c.server != nil {
+		errs = append(errs, c.server.Close())
 	}
 	if c.router != nil {
 		c.router.Close()
 	}
 	if c.vnodes != nil {
 		errs = append(errs, c.vnodes.Close())
-	}
-	if c.server != nil {
-		errs = append(errs, c.server.Close())
 	}
 	if c.gossip != nil {
 		errs = append(errs, c.gossip.Close())

@@ -298,3 +298,25 @@ func TestNotReadableHereForwards(t *testing.T) {
 		}
 	})
 }
+
+// A hint that nobody can keep is not counted, and the write is answered all the same.
+func TestHintKeptNowhere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newFakeCluster(t, 2, abc("a", "b"), "a", "b")
+		c.nodes["b"].down.Store(true)
+		c.nodes["a"].local.gate = func(r *wire.Request) wire.Code {
+			if r.Flags&wire.FlagFallback != 0 {
+				return wire.Overload
+			}
+			return wire.OK
+		}
+		_, err := c.command("a", "put 1", want(1))
+		wantOK(t, err)
+		_, err = c.command("a", "put 2", flagged(wire.CallSloppy))
+		wantCode(t, err, wire.QuorumNotMet, "reached 1 of 2")
+		synctest.Wait()
+		if got := c.nodes["a"].value("k", "b"); got != "" {
+			t.Errorf("the hint is %q", got)
+		}
+	})
+}

@@ -190,3 +190,28 @@ func TestReadDeadline(t *testing.T) {
 		time.Sleep(2 * time.Minute)
 	})
 }
+
+func TestReadResolveFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newFakeCluster(t, 2, abc("a", "b"), "a", "b")
+		c.meddle = func(_, _ ring.NodeID, h wire.Header, _ []byte) (wire.Frame, error, bool) {
+			return reply(wire.OK, 10, []byte{1}), nil, true // no item
+		}
+		_, err := c.query("a")
+		wantCode(t, err, wire.Internal, "malformed")
+	})
+}
+
+// With one replica the caller learns that the node is busy; with several, that too.
+func TestReadOverload(t *testing.T) {
+	for _, n := range []int{1, 3} {
+		synctest.Test(t, func(t *testing.T) {
+			c := newFakeCluster(t, n, abc("a", "b", "c"), "a", "b", "c")
+			for _, x := range c.nodes {
+				x.local.gate = func(*wire.Request) wire.Code { return wire.Overload }
+			}
+			_, err := c.query("a")
+			wantCode(t, err, wire.Overload, "")
+		})
+	}
+}

@@ -61,7 +61,7 @@ type waits struct {
 func (t Timing) waits() waits {
 	if t == Fast {
 		return waits{
-			heartbeat: 300 * time.Millisecond, lease: 200 * time.Millisecond, commit: 5 * time.Millisecond,
+			heartbeat: time.Second, lease: 700 * time.Millisecond, commit: 5 * time.Millisecond,
 			rpc: 2 * time.Second, hold: 100 * time.Millisecond, tick: 50 * time.Millisecond,
 			stalled: 3 * time.Second, snapshot: 20 * time.Second,
 		}

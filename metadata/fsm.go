@@ -2,6 +2,7 @@ package metadata
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"sync/atomic"
@@ -39,7 +40,17 @@ func (f *fsm) Apply(l *raft.Log) any {
 		f.state.Store(next)
 		f.publish(next)
 	}
-	return applied{epoch: next.Epoch, err: err}
+	return applied{epoch: next.Epoch, err: dated(err, next.Epoch)}
+}
+
+// dated is err with the epoch of the State that it was decided on: who acts on a
+// refusal must have seen what it is about.
+func dated(err error, epoch ring.Epoch) error {
+	e, ok := errors.AsType[*wire.Error](err)
+	if !ok {
+		return err
+	}
+	return &wire.Error{Code: e.Code, Message: e.Message, Epoch: uint64(epoch)}
 }
 
 // Snapshot implements raft.FSM. A State never changes, so it is taken at once.

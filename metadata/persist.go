@@ -14,8 +14,8 @@ import (
 const stateFile = "state.json"
 
 const (
-	persistPause = 20 * time.Millisecond // between two writes while the State keeps changing
-	persistRetry = time.Second           // after a write that failed
+	persistPause = 100 * time.Millisecond // between two writes while the State keeps changing
+	persistRetry = time.Second            // after a write that failed
 )
 
 // sealedState is state.json: an encoded State and the CRC-32C of its bytes.

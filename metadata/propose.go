@@ -33,7 +33,8 @@ type proposalReply struct {
 // a deadline, for proposeTimeout. Errors are *wire.Error: Refused, Conflict,
 // BadRequest and NotSupported as step says; Unavailable when no leader answered in
 // time, and then c may yet be applied; Behind when c was applied and State here
-// could not be brought up to it.
+// could not be brought up to it. With a refusal comes the epoch that it was decided
+// on, and State here is as new as that unless no member can be reached.
 func (s *Store) Propose(ctx context.Context, c Command) error {
 	if _, ok := ctx.Deadline(); !ok {
 		var cancel context.CancelFunc
@@ -49,6 +50,7 @@ func (s *Store) Propose(ctx context.Context, c Command) error {
 		}
 		again, next := retry(err)
 		if !again {
+			s.catchUp(ctx, err, at)
 			return err
 		}
 		if hint = next; hint == "" || try > 0 {
@@ -59,6 +61,16 @@ func (s *Store) Propose(ctx context.Context, c Command) error {
 			return errClosed()
 		case ctx.Err() != nil:
 			return wire.Errorf(wire.Unavailable, "no leader has taken the %s command: %v", c.Op, err)
+		}
+	}
+}
+
+// catchUp brings State to the epoch at which a command was refused, if it can, so
+// that the caller sees why: a transfer that it meant to commit is aborted, say.
+func (s *Store) catchUp(ctx context.Context, refusal error, at ring.NodeID) {
+	if e, ok := errors.AsType[*wire.Error](refusal); ok && e.Epoch > 0 {
+		if err := s.Fetch(ctx, ring.Epoch(e.Epoch), at); err != nil {
+			s.log.Debug("state of a refusal not fetched", "epoch", e.Epoch, "err", err)
 		}
 	}
 }

@@ -233,6 +233,9 @@ func TestProposeErrors(t *testing.T) {
 		if !errors.Is(err, &wire.Error{Code: wire.Conflict}) {
 			t.Errorf("%s: commit of no transfer: %v", n.id, err)
 		}
+		if e, ok := errors.AsType[*wire.Error](err); ok && (e.Epoch == 0 || n.store.State().Epoch < ring.Epoch(e.Epoch)) {
+			t.Errorf("%s: refused at epoch %d, state of %d", n.id, e.Epoch, n.store.State().Epoch)
+		}
 		_, err = n.store.Admit(t.Context(), JoinRequest{ClusterID: "other", Member: testMember("n3")})
 		if !errors.Is(err, &wire.Error{Code: wire.WrongCluster}) {
 			t.Errorf("%s: join of another cluster: %v", n.id, err)

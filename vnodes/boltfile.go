@@ -94,8 +94,8 @@ func mapBolt(path string, readOnly bool) (*boltFile, error) {
 	if err == nil {
 		return f, nil
 	}
-	if f.file != nil {
-		_ = f.file.Close() // bbolt has done that, unless it panicked
+	if f.broken.Load() != nil && f.file != nil {
+		_ = f.close() // otherwise bbolt has done that
 	}
 	switch {
 	case errors.Is(err, bolterrors.ErrTimeout):
@@ -177,10 +177,10 @@ func closedError(err error) error {
 }
 
 // close waits for transactions and gives up the file. A broken database may hold
-// its locks for ever; only its handle is closed, and its mapping stays.
+// its own locks for ever: only its handle is closed, and its mapping stays.
 func (f *boltFile) close() error {
 	if f.broken.Load() != nil {
-		return f.file.Close()
+		return errors.Join(unlock(f.file), f.file.Close())
 	}
 	return f.db.Close()
 }

@@ -232,8 +232,7 @@ func (s *boltStore) settle(err error) {
 	defer s.mu.Unlock()
 	if err != nil {
 		s.failed = err
-		s.log.Error("store failed and takes no more writes", "kind", s.id.Service,
-			"partition", s.id.Partition, "file", s.name, "err", err)
+		s.log.Error("store failed and takes no more writes", "partition", s.id.Partition, "err", err)
 	} else {
 		s.durable.Store(s.committer)
 		for _, e := range s.committing {

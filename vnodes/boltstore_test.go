@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -17,7 +18,7 @@ import (
 // createBoltStore is an empty store and the path of its file.
 func createBoltStore(t testing.TB) (*boltStore, string) {
 	t.Helper()
-	st := createStore(t, DiskStorage(t.TempDir(), nil)).(*boltStore)
+	st := createStore(t, DiskStorage(t.TempDir(), slog.New(slog.DiscardHandler))).(*boltStore)
 	return st, st.path()
 }
 

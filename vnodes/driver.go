@@ -62,7 +62,7 @@ func (m *Manager) schedule() {
 		open[s.ID] = s // whatever became of it: this node must find out
 	}
 	for id, d := range m.drivers {
-		if _, ok := open[id]; !ok {
+		if _, ok := open[id]; !ok && d.session.ID != "" {
 			d.cancel()
 		}
 	}

@@ -396,3 +396,10 @@ func (m *Manager) catchUpFromOthers() {
 		}
 	}
 }
+
+// Holding counts the hint stores that this node keeps for others.
+func (m *Manager) Holding() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.hints)
+}

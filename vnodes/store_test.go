@@ -9,8 +9,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-	"github.com/google/go-cmp/cmp/cmpopts"
 	"pgregory.net/rapid"
 
 	"github.com/ringcore/ringcore/dataplane/wire"
@@ -103,6 +101,12 @@ func (m modelStore) from(key []byte) []Write {
 	return all
 }
 
+func sameRecord(a, b Record) bool {
+	return a.Stamp == b.Stamp && a.Flags == b.Flags && bytes.Equal(a.Value, b.Value)
+}
+
+func sameWrite(a, b Write) bool { return bytes.Equal(a.Key, b.Key) && sameRecord(a.Record, b.Record) }
+
 // drawStoreKey draws from few keys, so that they meet; some are longer than what
 // bbolt takes, with beginnings in common.
 func drawStoreKey(t *rapid.T) []byte {
@@ -142,7 +146,7 @@ func TestStoreLikeModel(t *testing.T) {
 					key := drawStoreKey(rt)
 					got, ok, err := st.Latest(key)
 					want, has := model[string(key)]
-					if ok != has || err != nil || !cmp.Equal(want, got) {
+					if ok != has || err != nil || !sameRecord(want, got) {
 						rt.Fatalf("%s: %+v, %v, %v, not %+v", shortKey(key), got, ok, err, want)
 					}
 				},
@@ -153,7 +157,7 @@ func TestStoreLikeModel(t *testing.T) {
 					key := drawStoreKey(rt)
 					got, ok, err := st.Get(key)
 					want, has := model[string(key)]
-					if ok != has || err != nil || !cmp.Equal(want, got) {
+					if ok != has || err != nil || !sameRecord(want, got) {
 						rt.Fatalf("%s: %+v, %v, %v, not %+v", shortKey(key), got, ok, err, want)
 					}
 				},
@@ -162,8 +166,9 @@ func TestStoreLikeModel(t *testing.T) {
 						rt.Fatal(err)
 					}
 					from := drawStoreKey(rt)
-					if diff := cmp.Diff(model.from(from), collect(t, st, from), cmpopts.EquateEmpty()); diff != "" {
-						rt.Fatal(diff)
+					want, got := model.from(from), collect(t, st, from)
+					if !slices.EqualFunc(want, got, sameWrite) {
+						rt.Fatalf("a fold from %s shows %d records, not %d, or others", shortKey(from), len(got), len(want))
 					}
 				},
 				"reopen": func(rt *rapid.T) {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ringcore/ringcore/admin"
+	"github.com/ringcore/ringcore/dataplane/wire"
 )
 
 func (a *app) clusterCommand() *cobra.Command {
@@ -32,7 +34,7 @@ func (a *app) clusterJoin() *cobra.Command {
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			req.Seed = args[0]
-			return a.post(cmd.Context(), "/v1/cluster/join", req, "joined the cluster of "+args[0])
+			return hintCommit(a.post(cmd.Context(), "/v1/cluster/join", req, "joined the cluster of "+args[0]), req.Commit)
 		},
 	}
 	cmd.Flags().BoolVar(&req.Commit, "commit", false, "at once, without a plan")
@@ -48,11 +50,19 @@ func (a *app) clusterLeave() *cobra.Command {
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			req.Node = args[0]
-			return a.post(cmd.Context(), "/v1/cluster/leave", req, args[0]+" is leaving; ringcore transfers shows how it goes")
+			return hintCommit(a.post(cmd.Context(), "/v1/cluster/leave", req, args[0]+" is leaving; ringcore transfers shows how it goes"), req.Commit)
 		},
 	}
 	cmd.Flags().BoolVar(&req.Commit, "commit", false, "at once, without a plan")
 	return cmd
+}
+
+// hintCommit says what to do if staging is what was not supported.
+func hintCommit(err error, commit bool) error {
+	if f, ok := errors.AsType[*failure](err); ok && !commit && isProblem(err, wire.NotSupported) {
+		f.hint = "pass --commit to make the change at once"
+	}
+	return err
 }
 
 // change is a command whose arguments are the fields of a JSON document.

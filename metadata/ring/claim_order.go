@@ -1,14 +1,30 @@
 package ring
 
+import "slices"
+
 // arrange orders the lists, slot by slot: every node gets its part of the slot,
 // rounded down or up, with as few changes as possible. So the shares are even for
 // services with any number of replicas.
 func (b *board) arrange() {
 	for s := range b.k - 1 {
+		b.restore(s)
 		t := newTally(b, s)
 		t.shift(t.over, t.under, 1)
 		t.shift(t.over, t.hasRoom, len(b.nodes))
 		t.shift(t.canGive, t.under, len(b.nodes))
+	}
+}
+
+// restore gives slot s back to who had it before, wherever that node is behind.
+func (b *board) restore(s int) {
+	for p := range b.q {
+		before := b.before[p*b.k+s]
+		if before == none {
+			continue
+		}
+		if at := slices.Index(b.row(p), before); at > s {
+			b.swap(p, s, at)
+		}
 	}
 }
 

@@ -69,36 +69,43 @@ func scatter(seed uint64, p int) uint64 {
 // partitions share no two lists' nodes more often than they must; and it makes an owner
 // give way only if that one owns too much, or if all else is done.
 func (b *board) handOver() {
+	surplus := 0
+	for _, n := range b.nodes {
+		surplus += max(0, n.count-n.want)
+	}
 	for i := range b.nodes {
-		n := &b.nodes[i]
-		if n.count >= n.want {
+		lack := b.nodes[i].want - b.nodes[i].count
+		if lack <= 0 || surplus == 0 {
 			continue
 		}
-		// Meetings that want places of k would bring with each of the others, in sixteen steps.
-		step := max(1, n.want*(b.k-1)/max(1, len(b.nodes)-1)/8)
-		for limit := step; n.count < n.want && limit < b.q+step; limit += step {
+		// Places taken at random would bring about eight times the first limit of meetings with each other node.
+		for limit := 1 + b.nodes[i].want*b.k/(8*len(b.nodes)); limit < b.q; limit += 1 + limit/4 {
 			b.takeOver(i, limit, false)
 		}
 		b.takeOver(i, b.q, true)
+		surplus -= lack - (b.nodes[i].want - b.nodes[i].count)
 	}
 }
 
 // takeOver hands node i places, until it has enough, in lists whose other nodes
-// it meets less than limit times. An owner gives way without need only if any is set.
+// it meets limit times at most. An owner gives way without need only if any is set.
 func (b *board) takeOver(i, limit int, any bool) {
 	n := &b.nodes[i]
+	if n.count >= n.want {
+		return
+	}
 	start := int(n.seed % uint64(b.q))
 	for _, p := range b.order {
-		if n.count >= n.want {
-			return
-		}
 		p = (p + start) % b.q
 		if b.has(p, i) || b.room(p, n.zone) {
 			continue // room here means that nothing would be freed: augment fills it
 		}
-		if s := b.giver(p, i, any); s != none && b.meetsMost(p, i, s) < limit {
+		if s := b.giver(p, i, any); s != none && b.meetsMost(p, i, s) <= limit {
 			b.take(p, s)
 			b.put(p, s, i)
+			if n.count == n.want {
+				return
+			}
 		}
 	}
 }
@@ -173,6 +180,9 @@ type vacancies board
 
 func (v *vacancies) each(i int, fn func(next, partition, slot, cost int) bool) {
 	b := (*board)(v)
+	if i == len(b.nodes) {
+		return
+	}
 	zone := b.nodes[i].zone
 	for _, p := range b.order {
 		if b.has(p, i) {

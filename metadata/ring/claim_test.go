@@ -200,22 +200,12 @@ func TestClaimHoldsItsGuaranteesFromAnything(t *testing.T) {
 }
 
 func TestClaimMovesLittleAsMembersComeAndGo(t *testing.T) {
-	var worst [2]float64 // excess over the deficits in per cent of all places: as n replicas see it, as one does
 	rapid.Check(t, func(t *rapid.T) {
 		q, n := genQ(t), rapid.IntRange(1, 5).Draw(t, "n")
 		zones := rapid.SampledFrom([]int{1, 1, 2, 3, 5}).Draw(t, "zones")
 		all := genMembers(t, 20, zones, rapid.SampledFrom([]int{1, 1, 3}).Draw(t, "weights"))
 		in := map[int]bool{0: true}
 		current := ring.Claim(all[:1], q, n, nil)
-		spreadOf := func(members []ring.Claimant) string {
-			sizes := make(map[string]int)
-			for _, m := range members {
-				sizes[m.Zone]++
-			}
-			least, most := zoneBounds(sizes, min(n, len(members)))
-			return fmt.Sprint(least, most)
-		}
-		spread := spreadOf(all[:1])
 		for _, i := range rapid.SliceOfN(rapid.IntRange(0, 19), 1, 30).Draw(t, "joins and leaves") {
 			in[i] = !in[i]
 			var members []ring.Claimant
@@ -231,26 +221,19 @@ func TestClaimMovesLittleAsMembersComeAndGo(t *testing.T) {
 			target := ring.Claim(members, q, n, current)
 			checkClaim(t, members, q, n, target)
 
-			before := spread
-			spread = spreadOf(members)
+			places := q * min(n, len(members))
 			moves, deficits := moved(current, target, n)
-			k := min(n, len(members))
-			excess := 100 * float64(moves-deficits) / float64(q*k)
-			// Another spread over the zones may force exchanges that no deficit asks for.
-			if excess > 2 && spread == before {
+			// Zones may force exchanges that no deficit asks for: see TestClaimMovesNoMoreThanItMust.
+			if zones == 1 && moves > deficits+max(places/50, 3) {
 				t.Fatalf("%d members, q=%d n=%d: %d moves for deficits of %d", len(members), q, n, moves, deficits)
 			}
-			if spread == before {
-				worst[0] = max(worst[0], excess)
-			}
 			owners, lacking := moved(current, target, 1)
-			if spread == before {
-				worst[1] = max(worst[1], 100*float64(owners-lacking)/float64(q))
+			if owners-lacking > q/4 {
+				t.Fatalf("%d members, q=%d n=%d: %d new owners for deficits of %d", len(members), q, n, owners, lacking)
 			}
 			current = target
 		}
 	})
-	t.Logf("worst excess: %.1f %% of places, %.1f %% of owners", worst[0], worst[1])
 }
 
 // join is the target as nodes a, b, c … join one by one.
@@ -350,6 +333,16 @@ func TestClaimOfNobodyIsEmpty(t *testing.T) {
 }
 
 func BenchmarkClaim(b *testing.B) {
+	b.Run("zones and weights/n=5", func(b *testing.B) {
+		members := equals(100)
+		for i := range members {
+			members[i].Zone = fmt.Sprint("z", i%4)
+			members[i].Weight = 1 + i%3
+		}
+		for b.Loop() {
+			ring.Claim(members, 1024, 5, nil)
+		}
+	})
 	for _, n := range []int{1, 3, 7} {
 		members := equals(100)
 		fresh := ring.Claim(members, 1024, n, nil)

@@ -1,0 +1,24 @@
+// Package client is the Go client of a Ringcore cluster. It knows the ring, so
+// that a request goes straight to a node that holds its key.
+//
+//	c, err := client.Open(ctx, client.Config{Addrs: []string{"127.0.0.1:7400"}})
+//	err = c.Put(ctx, "bucket", []byte("key"), value, client.WriteOptions{})
+//	obj, err := c.Get(ctx, "bucket", []byte("key"), client.ReadOptions{})
+//	defer c.Close()
+//
+// A [Client] keeps one connection to each node that it talks to, shared by all
+// callers, and learns members and ring from any node, again whenever an answer
+// names a newer ring. Get, Put, Delete, Keys, Values, Clear and Ping speak to the
+// key/value service; Command, Query and Cover to any service of your own.
+//
+// # Trying again
+//
+// A request that surely did not run is tried again until its deadline, at other
+// nodes if need be. So is one that may have run, if running it twice does no
+// harm: queries, and blind writes, which carry the same id in every try. Any
+// other ends with ErrMaybe.
+//
+// The goroutines of a Client, one that learns and two for each connection, end in
+// Close. The package stands on the pure floor: it shares no code with the node but
+// the ring, the frames and the key/value service's encoding.
+package client

@@ -1,0 +1,237 @@
+package client
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/ringcore/ringcore/dataplane/wire"
+)
+
+// Bounds of one connection.
+const (
+	linkInFlight     = 1000 // requests without an answer; further ones wait. A node takes 1024.
+	linkReadBuffer   = 64 << 10
+	linkKeepBuffer   = 1 << 20 // a longer write buffer is not kept
+	linkWriteTimeout = 30 * time.Second
+)
+
+// link is a connection to one node, shared by all callers: one goroutine writes
+// whatever has gathered in one call, another reads and hands out the answers.
+type link struct {
+	nc     net.Conn
+	client *Client
+	peer   *peer
+	slots  chan struct{} // holds one element for each request under way
+
+	mu    sync.Mutex // held to queue a frame or look up a call, never across I/O
+	more  sync.Cond  // there is something to write, or the link is broken
+	queue []byte     // frames to be written
+	calls map[uint64]*call
+	last  uint64 // id of the newest request
+	err   error  // why the link is broken; set once
+}
+
+// call waits for one answer. It is used again and again; whoever has taken it
+// from the pool puts it back when nobody else can send to done any more.
+type call struct {
+	done  chan answer // of size 1, so that the reader never blocks
+	timer *time.Timer
+	body  []byte // the encoded request
+}
+
+type answer struct {
+	frame wire.Frame
+	err   error // the link broke
+}
+
+// Failures of a link, by what the request came to.
+var (
+	errUnsent = errors.New("the request was not sent")
+	errLost   = errors.New("the connection broke with the request under way")
+	errLate   = errors.New("no answer in time")
+)
+
+func newCall() *call {
+	t := time.NewTimer(time.Hour)
+	t.Stop()
+	return &call{done: make(chan answer, 1), timer: t}
+}
+
+func newLink(c *Client, p *peer, nc net.Conn) *link {
+	l := &link{nc: nc, client: c, peer: p, slots: make(chan struct{}, linkInFlight), calls: map[uint64]*call{}}
+	l.more.L = &l.mu
+	return l
+}
+
+// roundTrip sends a request and waits until limit for its answer. An error wraps
+// errUnsent, errLost or errLate, the latter also if ctx ends.
+func (l *link) roundTrip(ctx context.Context, h *wire.Header, body *wire.Call, limit time.Time) (wire.Frame, error) {
+	c := l.client.calls.Get().(*call)
+	c.body = c.body[:0]
+	if body != nil {
+		c.body = wire.AppendCall(c.body, body)
+	}
+	c.timer.Reset(time.Until(limit))
+	select {
+	case l.slots <- struct{}{}:
+	default:
+		select {
+		case l.slots <- struct{}{}:
+		case <-c.timer.C:
+			l.release(c)
+			return wire.Frame{}, fmt.Errorf("%w: too many are under way", errUnsent)
+		case <-ctx.Done():
+			l.release(c)
+			return wire.Frame{}, fmt.Errorf("%w: %w", errUnsent, ctx.Err())
+		}
+	}
+	defer func() { <-l.slots }()
+	id, err := l.send(h, c)
+	if err != nil {
+		l.release(c)
+		return wire.Frame{}, err
+	}
+	return l.wait(ctx, id, c)
+}
+
+func (l *link) wait(ctx context.Context, id uint64, c *call) (wire.Frame, error) {
+	var late error
+	select {
+	case a := <-c.done:
+		l.release(c)
+		return a.frame, a.err
+	case <-c.timer.C:
+		late = errLate
+	case <-ctx.Done():
+		late = fmt.Errorf("%w: %w", errLate, ctx.Err())
+	}
+	if !l.forget(id) {
+		a := <-c.done // the answer was on its way to us just now
+		l.release(c)
+		return a.frame, a.err
+	}
+	l.release(c)
+	return wire.Frame{}, late
+}
+
+// release gives c back. Nobody may send to c.done any more.
+func (l *link) release(c *call) {
+	c.timer.Stop() // from here on its channel is empty
+	if cap(c.body) > linkKeepBuffer {
+		c.body = nil
+	}
+	l.client.calls.Put(c)
+}
+
+// send queues the request that c holds.
+func (l *link) send(h *wire.Header, c *call) (id uint64, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.err != nil {
+		return 0, fmt.Errorf("%w: %w", errUnsent, l.err)
+	}
+	l.last++
+	h.ID = l.last
+	l.calls[h.ID] = c
+	if len(l.queue) == 0 {
+		l.more.Signal()
+	}
+	l.queue = wire.AppendFrame(l.queue, h, c.body)
+	return h.ID, nil
+}
+
+// forget gives up on an answer; false if it has been handed out already.
+func (l *link) forget(id uint64) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	_, ok := l.calls[id]
+	delete(l.calls, id)
+	return ok
+}
+
+// broken reports whether no request can be sent any more.
+func (l *link) broken() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.err != nil
+}
+
+// fail breaks the link for the reason err, once, and tells everybody who waits.
+func (l *link) fail(err error) {
+	l.mu.Lock()
+	if l.err != nil {
+		l.mu.Unlock()
+		return
+	}
+	l.err = err
+	calls := l.calls
+	l.calls = nil
+	l.queue = nil
+	l.more.Signal()
+	l.mu.Unlock()
+	_ = l.nc.Close() // wakes reader and writer
+	for _, c := range calls {
+		c.done <- answer{err: fmt.Errorf("%w: %w", errLost, err)}
+	}
+}
+
+// write is the writer's goroutine.
+func (l *link) write() {
+	var spare []byte
+	for {
+		l.mu.Lock()
+		for len(l.queue) == 0 && l.err == nil {
+			l.more.Wait()
+		}
+		l.mu.Unlock()
+		runtime.Gosched() // callers that are ready to run add their requests to this batch
+		l.mu.Lock()
+		if l.err != nil {
+			l.mu.Unlock()
+			return
+		}
+		batch := l.queue
+		l.queue = spare[:0]
+		l.mu.Unlock()
+		err := l.nc.SetWriteDeadline(time.Now().Add(linkWriteTimeout))
+		if err == nil {
+			_, err = l.nc.Write(batch)
+		}
+		if err != nil {
+			l.fail(fmt.Errorf("write to %s: %w", l.peer.name, err))
+			return
+		}
+		if spare = batch; cap(spare) > linkKeepBuffer {
+			spare = nil
+		}
+	}
+}
+
+// read is the reader's goroutine.
+func (l *link) read() {
+	frames := wire.NewReader(bufio.NewReaderSize(l.nc, linkReadBuffer), wire.MaxBody)
+	for {
+		f, err := frames.Read()
+		if err == nil && f.Kind != wire.KindReply {
+			err = fmt.Errorf("a frame of kind %d where a reply was expected", f.Kind)
+		}
+		if err != nil {
+			l.fail(fmt.Errorf("read from %s: %w", l.peer.name, err))
+			return
+		}
+		l.client.noteEpoch(f.Epoch)
+		l.mu.Lock()
+		c := l.calls[f.ID]
+		delete(l.calls, f.ID)
+		l.mu.Unlock()
+		if c != nil { // else its caller has given up
+			c.done <- answer{frame: f}
+		}
+	}
+}

@@ -1,0 +1,190 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/ringcore/ringcore/dataplane/wire"
+	"github.com/ringcore/ringcore/metadata/ring"
+)
+
+const (
+	backoffFirst = 2 * time.Millisecond // doubles with each round in which nobody served
+	backoffMost  = 250 * time.Millisecond
+	attemptLeast = 250 * time.Millisecond // a try that another may follow gets a third of what is left, and at least this
+)
+
+// request is a command or query on its way to the node that will coordinate it.
+type request struct {
+	op       wire.Op
+	service  uint32
+	call     wire.Call
+	safe     bool // running it twice does no harm
+	deadline time.Time
+}
+
+// route is where a request has been.
+type route struct {
+	tried  []*peer // in this round
+	space  [4]*peer
+	rounds int
+	ran    error // why it may have run already, though it is safe to try again
+	last   error
+}
+
+// do brings r to a node that holds its key and returns the reply, or an error
+// whose code is final.
+func (c *Client) do(ctx context.Context, r *request) ([]byte, error) {
+	partition := ring.Partition(0)
+	var to route
+	to.tried = to.space[:0]
+	for {
+		v := c.view.Load()
+		partition = ring.Locate(ring.HashKey(r.call.Bucket, r.call.Key), v.ring.Q())
+		p := v.pick(partition, to.tried)
+		if p == nil { // all have been asked
+			if !c.backoff(ctx, &to, r.deadline) {
+				return nil, c.give(ctx, r, &to)
+			}
+			continue
+		}
+		to.tried = append(to.tried, p)
+		f, err := c.attempt(ctx, v, p, partition, r)
+		switch {
+		case err == nil && f.Code == wire.OK:
+			return f.Body, nil
+		case err == nil:
+			err = &Error{Code: f.Code, Message: string(f.Body), Epoch: f.Epoch}
+			if !again(f.Code, r.safe) {
+				return nil, err
+			}
+			if f.Code == wire.Maybe {
+				to.ran = err
+			}
+		case !errors.Is(err, errUnsent):
+			to.ran = err
+			if !r.safe {
+				return nil, c.give(ctx, r, &to)
+			}
+		}
+		to.last = err
+		if f.Code == wire.Overload && !c.backoff(ctx, &to, r.deadline) || ctx.Err() != nil || c.ctx.Err() != nil || !time.Now().Before(r.deadline) {
+			return nil, c.give(ctx, r, &to)
+		}
+	}
+}
+
+// attempt asks one node. A node that cannot be reached or does not answer is
+// shunned for a while.
+func (c *Client) attempt(ctx context.Context, v *view, p *peer, partition ring.Partition, r *request) (wire.Frame, error) {
+	left := time.Until(r.deadline)
+	if r.safe {
+		left = min(left, max(left/3, attemptLeast))
+	}
+	limit := time.Now().Add(left)
+	l, err := p.connect(ctx, limit)
+	if err != nil {
+		c.blame(ctx, p)
+		return wire.Frame{}, err
+	}
+	h := wire.Header{
+		Kind: wire.KindRequest, Op: r.op, Cluster: v.check, Service: r.service, Partition: uint16(partition),
+		Gen: uint64(v.ring.Gen(partition)), Epoch: uint64(v.ring.Epoch),
+	}
+	h.SetTimeout(left)
+	f, err := l.roundTrip(ctx, &h, &r.call, limit)
+	if err == nil {
+		p.answered()
+	} else {
+		c.blame(ctx, p)
+	}
+	return f, err
+}
+
+// blame shuns p after a failure, unless the caller or the Client gave up, and has
+// the learner see whether the cluster looks otherwise now.
+func (c *Client) blame(ctx context.Context, p *peer) {
+	if ctx.Err() == nil && c.ctx.Err() == nil {
+		p.failed()
+		c.learnSoon()
+	}
+}
+
+// again reports whether a request that was answered with code may be tried once more.
+func again(code wire.Code, safe bool) bool {
+	switch code {
+	case wire.Moved, wire.Stale, wire.Behind, wire.NotReadable, wire.OwnerUp, wire.WrongNode, wire.ShuttingDown, wire.Overload:
+		return true // it did not run
+	case wire.Maybe, wire.Deadline:
+		return safe
+	}
+	return false
+}
+
+// backoff waits before the next round; false if the time is over.
+func (c *Client) backoff(ctx context.Context, to *route, deadline time.Time) bool {
+	d := min(backoffFirst<<min(to.rounds, 10), backoffMost)
+	d = d/2 + rand.N(d)
+	to.rounds++
+	to.tried = to.tried[:0]
+	if time.Until(deadline) <= d || c.ctx.Err() != nil {
+		return false
+	}
+	return pause(ctx, d)
+}
+
+// give is the error with which do gives up.
+func (c *Client) give(ctx context.Context, r *request, to *route) error {
+	why := to.last
+	if to.ran != nil {
+		why = to.ran
+	}
+	switch {
+	case c.ctx.Err() != nil && to.ran == nil:
+		return ErrClosed
+	case to.ran != nil && r.op == wire.OpCommand:
+		if e, ok := asError(why); ok && e.Code == wire.Maybe {
+			return why
+		}
+		return fmt.Errorf("%w: the command may have run: %w", ErrMaybe, why)
+	case ctx.Err() != nil:
+		return fmt.Errorf("%w: %w", ErrDeadline, errors.Join(ctx.Err(), why))
+	case errors.Is(why, errLate):
+		return fmt.Errorf("%w: %w", ErrDeadline, why)
+	}
+	if _, ok := asError(why); ok {
+		return why
+	}
+	return fmt.Errorf("%w: %w", ErrUnavailable, errors.Join(why, nil))
+}
+
+// pick is the node to ask next for partition p: those that hold it and may be
+// read, in slot order, then any other; those that failed lately after all these;
+// nil if all have been tried.
+func (v *view) pick(p ring.Partition, tried []*peer) *peer {
+	now := time.Now().UnixNano()
+	replicas := v.ring.Assignments[p].Replicas
+	for _, x := range replicas {
+		if q := v.peers[x.Node]; q != nil && !x.CatchingUp && !slices.Contains(tried, q) && q.usable(now) {
+			return q
+		}
+	}
+	var shunned *peer
+	for i := range v.order {
+		q := v.order[(int(p)+i)%len(v.order)] // other partitions begin elsewhere
+		if slices.Contains(tried, q) {
+			continue
+		}
+		if q.usable(now) {
+			return q
+		}
+		if shunned == nil {
+			shunned = q
+		}
+	}
+	return shunned
+}
