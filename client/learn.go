@@ -11,8 +11,9 @@ import (
 )
 
 const (
-	learnPause   = 50 * time.Millisecond // between two attempts to learn
-	learnTimeout = 2 * time.Second       // for one node's answer
+	learnPause     = 50 * time.Millisecond // between two attempts to learn; doubles when they fail
+	learnPauseMost = time.Second
+	learnTimeout   = 2 * time.Second // for one node's answer
 )
 
 var (
@@ -23,48 +24,59 @@ var (
 // learn is the learner's goroutine: whenever it is woken, it fetches the newest
 // state that somebody has.
 func (c *Client) learn() {
+	d := learnPause
 	for {
 		select {
 		case <-c.wake:
 		case <-c.ctx.Done():
 			return
 		}
-		if err := c.learnOnce(); err != nil && c.ctx.Err() == nil {
+		if err := c.learnOnce(); err != nil {
 			c.log.Debug("ring not learned", "epoch", c.epoch.Load(), "err", err)
+			d = min(2*d, learnPauseMost)
+		} else {
+			d = learnPause
 		}
-		if !pause(c.ctx, learnPause) {
+		if !pause(c.ctx, d) {
 			return
 		}
-		if c.epoch.Load() > uint64(c.view.Load().ring.Epoch) {
+		if c.behind() {
 			c.learnSoon()
 		}
 	}
 }
 
+// behind reports whether an answer has named a newer ring than the client knows.
+func (c *Client) behind() bool { return c.epoch.Load() > uint64(c.view.Load().ring.Epoch) }
+
 // learnOnce asks the nodes that are connected, then the others, then the addresses
-// that the Client was opened with.
+// that the Client was opened with. It is content with one that knows nothing newer
+// unless somebody has named a newer ring.
 func (c *Client) learnOnce() error {
 	v := c.view.Load()
 	var errs []error
+	answered := false
 	for _, connected := range []bool{true, false} {
 		for _, p := range v.order {
-			if l := p.link.Load(); (l != nil && !l.broken()) != connected {
+			if p.connected() != connected {
 				continue
 			}
 			err := c.learnFrom(p)
 			if err == nil || c.ctx.Err() != nil {
 				return err
 			}
+			answered = answered || errors.Is(err, errNothingNew)
 			errs = append(errs, err)
 		}
-		if connected && len(errs) > 0 && c.epoch.Load() <= uint64(v.ring.Epoch) {
-			return nil // whoever answers knows nothing newer, and nobody has named it
+		if answered && !c.behind() {
+			return nil
 		}
 	}
-	if err := c.learnFromSeeds(c.ctx); err != nil && !errors.Is(err, errNothingNew) {
-		return errors.Join(append(errs, err)...)
+	err := c.learnFromSeeds(c.ctx)
+	if err == nil || errors.Is(err, errNothingNew) && !c.behind() {
+		return nil
 	}
-	return nil
+	return errors.Join(append(errs, err)...)
 }
 
 // learnFrom asks one node over its shared connection.

@@ -73,6 +73,12 @@ func (p *peer) connect(ctx context.Context, limit time.Time) (*link, error) {
 	return l, nil
 }
 
+// connected reports whether there is a connection that works, as far as is known.
+func (p *peer) connected() bool {
+	l := p.link.Load()
+	return l != nil && !l.broken()
+}
+
 // hangUp breaks the connection, if there is one, for the reason err.
 func (p *peer) hangUp(err error) {
 	if l := p.link.Load(); l != nil {

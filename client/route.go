@@ -39,12 +39,11 @@ type route struct {
 // do brings r to a node that holds its key and returns the reply, or an error
 // whose code is final.
 func (c *Client) do(ctx context.Context, r *request) ([]byte, error) {
-	partition := ring.Partition(0)
 	var to route
 	to.tried = to.space[:0]
 	for {
 		v := c.view.Load()
-		partition = ring.Locate(ring.HashKey(r.call.Bucket, r.call.Key), v.ring.Q())
+		partition := ring.Locate(ring.HashKey(r.call.Bucket, r.call.Key), v.ring.Q())
 		p := v.pick(partition, to.tried)
 		if p == nil { // all have been asked
 			if !c.backoff(ctx, &to, r.deadline) {
@@ -60,6 +59,9 @@ func (c *Client) do(ctx context.Context, r *request) ([]byte, error) {
 		case err == nil:
 			err = &Error{Code: f.Code, Message: string(f.Body), Epoch: f.Epoch}
 			if !again(f.Code, r.safe) {
+				if to.ran != nil && f.Code == wire.Unavailable {
+					return nil, c.give(ctx, r, &to) // this try did not run; an earlier one may have
+				}
 				return nil, err
 			}
 			if f.Code == wire.Maybe {
@@ -159,7 +161,10 @@ func (c *Client) give(ctx context.Context, r *request, to *route) error {
 	if _, ok := asError(why); ok {
 		return why
 	}
-	return fmt.Errorf("%w: %w", ErrUnavailable, errors.Join(why, nil))
+	if why == nil {
+		why = errors.New("no member can be asked")
+	}
+	return fmt.Errorf("%w: %w", ErrUnavailable, why)
 }
 
 // pick is the node to ask next for partition p: those that hold it and may be

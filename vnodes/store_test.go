@@ -49,7 +49,7 @@ func openStore(t testing.TB, s Storage) Store {
 // put appends one record and waits until it is durable.
 func put(t testing.TB, st Store, key, value string, time uint64) {
 	t.Helper()
-	if err := appendWait(st, write(key, value, time)); err != nil {
+	if err := appendSync(st, write(key, value, time)); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -58,7 +58,7 @@ func write(key, value string, time uint64) Write {
 	return Write{Key: []byte(key), Record: Record{Stamp: Stamp{Time: time}, Value: []byte(value)}}
 }
 
-func appendWait(st Store, writes ...Write) error {
+func appendSync(st Store, writes ...Write) error {
 	done := make(chan error, 1)
 	st.Append(writes, func(err error) { done <- err })
 	return <-done
@@ -101,11 +101,13 @@ func (m modelStore) from(key []byte) []Write {
 	return all
 }
 
-func sameRecord(a, b Record) bool {
+func equalRecords(a, b Record) bool {
 	return a.Stamp == b.Stamp && a.Flags == b.Flags && bytes.Equal(a.Value, b.Value)
 }
 
-func sameWrite(a, b Write) bool { return bytes.Equal(a.Key, b.Key) && sameRecord(a.Record, b.Record) }
+func equalWrites(a, b Write) bool {
+	return bytes.Equal(a.Key, b.Key) && equalRecords(a.Record, b.Record)
+}
 
 // drawStoreKey draws from few keys, so that they meet; some are longer than what
 // bbolt takes, with beginnings in common.
@@ -146,7 +148,7 @@ func TestStoreLikeModel(t *testing.T) {
 					key := drawStoreKey(rt)
 					got, ok, err := st.Latest(key)
 					want, has := model[string(key)]
-					if ok != has || err != nil || !sameRecord(want, got) {
+					if ok != has || err != nil || !equalRecords(want, got) {
 						rt.Fatalf("%s: %+v, %v, %v, not %+v", shortKey(key), got, ok, err, want)
 					}
 				},
@@ -157,7 +159,7 @@ func TestStoreLikeModel(t *testing.T) {
 					key := drawStoreKey(rt)
 					got, ok, err := st.Get(key)
 					want, has := model[string(key)]
-					if ok != has || err != nil || !sameRecord(want, got) {
+					if ok != has || err != nil || !equalRecords(want, got) {
 						rt.Fatalf("%s: %+v, %v, %v, not %+v", shortKey(key), got, ok, err, want)
 					}
 				},
@@ -167,7 +169,7 @@ func TestStoreLikeModel(t *testing.T) {
 					}
 					from := drawStoreKey(rt)
 					want, got := model.from(from), collect(t, st, from)
-					if !slices.EqualFunc(want, got, sameWrite) {
+					if !slices.EqualFunc(want, got, equalWrites) {
 						rt.Fatalf("a fold from %s shows %d records, not %d, or others", shortKey(from), len(got), len(want))
 					}
 				},
@@ -226,7 +228,7 @@ func TestStoreCallsDoneInOrder(t *testing.T) {
 		if _, ok, err := st.Get([]byte("a")); ok || err != nil {
 			t.Errorf("half of a refused batch was entered: %v, %v", ok, err)
 		}
-		if err := appendWait(st, write("x", "after", 1)); err != nil {
+		if err := appendSync(st, write("x", "after", 1)); err != nil {
 			t.Errorf("after a refusal: %v", err)
 		}
 	})
@@ -248,7 +250,7 @@ func TestStoreClosed(t *testing.T) {
 		}
 		_, _, getErr := st.Get([]byte("1"))
 		for what, err := range map[string]error{
-			"append": appendWait(st, write("late", "v", 1)),
+			"append": appendSync(st, write("late", "v", 1)),
 			"get":    getErr,
 			"ascend": st.Ascend(nil, func([]byte, Record) bool { return true }),
 			"sync":   st.Sync(),
@@ -306,7 +308,7 @@ func TestAscendWhileWriting(t *testing.T) {
 		for i := range writes {
 			writes[i] = write(fmt.Sprintf("k%05d", 2*i), "stable", 1)
 		}
-		if err := appendWait(st, writes...); err != nil {
+		if err := appendSync(st, writes...); err != nil {
 			t.Fatal(err)
 		}
 		i := 0

@@ -295,7 +295,9 @@ func TestStart(t *testing.T) {
 	}
 	d := newDevRun()
 	ctx, cancel := context.WithCancel(t.Context())
-	go func() { d.code <- d.app.run(ctx, []string{"start", "--data-dir", "d", "--name", "n7", "--log-level", "error"}) }()
+	go func() {
+		d.code <- d.app.run(ctx, []string{"start", "--data-dir", "d", "--name", "n7", "--log-level", "error"})
+	}()
 	d.out.wait(t, "ready name=n7 id=00000000000000a1 addr=127.0.0.1:7400 http=127.0.0.1:1 resp=off\n")
 	cancel()
 	if code := <-d.code; code != exitOK || d.errs.String() != "" || len(d.closed) != 1 {

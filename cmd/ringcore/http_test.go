@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -33,8 +34,12 @@ func handle(t *testing.T, h http.HandlerFunc) string {
 	return srv.URL
 }
 
-// hang answers nothing before the client has gone.
-func hang(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
+// hang answers nothing before the client has gone, which a server notices only
+// once it has read the body.
+func hang(_ http.ResponseWriter, r *http.Request) {
+	_, _ = io.Copy(io.Discard, r.Body)
+	<-r.Context().Done()
+}
 
 // hangUp closes the connection instead of answering.
 func hangUp(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }

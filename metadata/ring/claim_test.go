@@ -228,7 +228,7 @@ func TestClaimMovesLittleAsMembersComeAndGo(t *testing.T) {
 				t.Fatalf("%d members, q=%d n=%d: %d moves for deficits of %d", len(members), q, n, moves, deficits)
 			}
 			owners, lacking := moved(current, target, 1)
-			if owners-lacking > q/4 {
+			if owners-lacking > max(q/8, 6) {
 				t.Fatalf("%d members, q=%d n=%d: %d new owners for deficits of %d", len(members), q, n, owners, lacking)
 			}
 			current = target
