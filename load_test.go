@@ -167,4 +167,3 @@ func TestNothingIsLostWhileNodesJoinAndLeave(t *testing.T) {
 		})
 	}
 }
-

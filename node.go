@@ -88,6 +88,11 @@ func (n *Node) start(ctx context.Context) error {
 	if err := n.doors.listen(ctx, &n.cfg); err != nil {
 		return err
 	}
+	if n.id.ClusterID != "" && n.id.Join == nil {
+		if err := n.checkSeeds(ctx); err != nil {
+			return err
+		}
+	}
 	if err := n.belong(); err != nil {
 		return err
 	}

@@ -60,9 +60,7 @@ func TestListsSurviveNodesThatAreDown(t *testing.T) {
 func TestListRefusals(t *testing.T) {
 	f := newCluster(t, 1, 1)
 	c := f.client()
-	f.mu.Lock()
-	f.refuse = func(*node, *wire.Frame) (wire.Code, string) { return wire.NotSupported, "no" }
-	f.mu.Unlock()
+	f.setRefuse(func(*node, *wire.Frame) (wire.Code, string) { return wire.NotSupported, "no" })
 	if _, err := c.Keys(t.Context(), "b", CoverOptions{}, nil); !errors.Is(err, &Error{Code: wire.NotSupported}) {
 		t.Errorf("keys: %v", err)
 	}
@@ -77,21 +75,17 @@ func TestClear(t *testing.T) {
 	for i := range 200 {
 		put(t, c, fmt.Sprint(i), "v")
 	}
-	f.mu.Lock()
-	f.refuse = func(_ *node, fr *wire.Frame) (wire.Code, string) {
+	f.setRefuse(func(_ *node, fr *wire.Frame) (wire.Code, string) {
 		if call, err := wire.ParseCall(fr.Body); fr.Op == wire.OpCommand && err == nil && bytes.Equal(call.Key, []byte("7")) {
 			return wire.QuorumNotMet, "1 of 2"
 		}
 		return wire.OK, ""
-	}
-	f.mu.Unlock()
+	})
 	res, err := c.Clear(t.Context(), "b", WriteOptions{})
 	if err != nil || res.Complete || res.Deleted != 199 || res.Failed != 1 || string(res.Keys[0]) != "7" || !errors.Is(res.Err, ErrQuorum) {
 		t.Fatalf("clear: %+v, %v", res, err)
 	}
-	f.mu.Lock()
-	f.refuse = nil
-	f.mu.Unlock()
+	f.setRefuse(nil)
 	if res, err := c.Clear(t.Context(), "b", WriteOptions{}); err != nil || !res.Complete || res.Deleted != 1 {
 		t.Fatalf("clear: %+v, %v", res, err)
 	}

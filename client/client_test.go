@@ -128,16 +128,19 @@ func TestLearnsTheRing(t *testing.T) {
 func TestTriesAgainWhatDidNotRun(t *testing.T) {
 	for _, code := range []wire.Code{wire.Moved, wire.Overload, wire.ShuttingDown, wire.NotReadable} {
 		f := newCluster(t, 3, 1)
-		left := 5
-		f.refuse = func(*node, *wire.Frame) (wire.Code, string) {
-			if left--; left >= 0 {
-				return code, "not now"
-			}
-			return wire.OK, ""
-		}
 		c := f.client()
+		refuseFive := func() {
+			left := 5
+			f.setRefuse(func(*node, *wire.Frame) (wire.Code, string) {
+				if left--; left >= 0 {
+					return code, "not now"
+				}
+				return wire.OK, ""
+			})
+		}
+		refuseFive()
 		put(t, c, "a", "1")
-		left = 5
+		refuseFive()
 		if _, err := c.Delete(t.Context(), "b", []byte("a"), WriteOptions{}); err != nil {
 			t.Errorf("%v: delete: %v", code, err)
 		}
@@ -149,7 +152,7 @@ func TestFinalErrorsAreNotTriedAgain(t *testing.T) {
 		wire.Unavailable: ErrUnavailable, wire.QuorumNotMet: ErrQuorum, wire.TooLarge: ErrTooLarge, wire.Corrupt: &Error{Code: wire.Corrupt},
 	} {
 		f := newCluster(t, 3, 3)
-		f.refuse = func(*node, *wire.Frame) (wire.Code, string) { return code, "reached 1 of 2" }
+		f.setRefuse(func(*node, *wire.Frame) (wire.Code, string) { return code, "reached 1 of 2" })
 		c := f.client()
 		_, err := c.Get(t.Context(), "b", []byte("a"), ReadOptions{})
 		if !errors.Is(err, want) || errors.Is(err, ErrNotFound) || !strings.Contains(err.Error(), "reached 1 of 2") {
@@ -167,7 +170,7 @@ func TestFinalErrorsAreNotTriedAgain(t *testing.T) {
 
 func TestOverloadEndsAtTheDeadline(t *testing.T) {
 	f := newCluster(t, 1, 1)
-	f.refuse = func(*node, *wire.Frame) (wire.Code, string) { return wire.Overload, "full" }
+	f.setRefuse(func(*node, *wire.Frame) (wire.Code, string) { return wire.Overload, "full" })
 	err := f.client().Put(t.Context(), "b", []byte("a"), nil, WriteOptions{Timeout: 50 * time.Millisecond})
 	if !errors.Is(err, ErrOverload) {
 		t.Fatalf("put: %v", err)
@@ -223,7 +226,9 @@ func TestBrokenConnections(t *testing.T) {
 	f := newCluster(t, 3, 1)
 	c := f.client()
 	put(t, c, "a", "0")
+	f.mu.Lock()
 	clear(f.ids)
+	f.mu.Unlock()
 	f.owner("a", 0).set(func() { f.owner("a", 0).drop = true })
 	put(t, c, "a", "1")
 	f.mu.Lock()

@@ -45,14 +45,15 @@ type node struct {
 	id   ring.NodeID
 	name string
 
-	mu    sync.Mutex
-	ln    net.Listener
-	addr  string
-	conns map[net.Conn]bool
-	seen  map[wire.Op]int
-	mute  bool // takes requests and answers none
-	drop  bool // runs the next command and breaks the connection instead of answering
-	wg    sync.WaitGroup
+	mu      sync.Mutex
+	ln      net.Listener
+	addr    string
+	conns   map[net.Conn]bool
+	seen    map[wire.Op]int
+	stopped bool
+	mute    bool // takes requests and answers none
+	drop    bool // runs the next command and breaks the connection instead of answering
+	wg      sync.WaitGroup
 }
 
 // newCluster starts n nodes with the given number of replicas.
@@ -105,6 +106,12 @@ func (c *cluster) change(f func(*ring.Ring)) {
 	c.ring = r
 }
 
+func (c *cluster) setRefuse(f func(*node, *wire.Frame) (wire.Code, string)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.refuse = f
+}
+
 func (c *cluster) state() []byte {
 	type member struct {
 		ID     ring.NodeID `json:"id"`
@@ -130,6 +137,7 @@ func (n *node) start() {
 	if err != nil {
 		n.c.t.Fatal(err)
 	}
+	n.stopped = false
 	n.ln, n.addr, n.conns, n.seen = ln, ln.Addr().String(), map[net.Conn]bool{}, map[wire.Op]int{}
 	n.wg.Go(func() {
 		for {
@@ -139,6 +147,9 @@ func (n *node) start() {
 			}
 			n.mu.Lock()
 			n.conns[nc] = true
+			if n.stopped {
+				_ = nc.Close()
+			}
 			n.mu.Unlock()
 			n.wg.Go(func() { n.serve(nc) })
 		}
@@ -147,6 +158,7 @@ func (n *node) start() {
 
 func (n *node) stop() {
 	n.mu.Lock()
+	n.stopped = true
 	_ = n.ln.Close()
 	for nc := range n.conns {
 		_ = nc.Close()

@@ -208,12 +208,15 @@ func until(t *testing.T, what string, ok func() error) {
 	}
 }
 
-// settle waits until all nodes know the same members and nothing moves.
+// settle waits until all nodes know and reach the same members and nothing moves.
 func settle(t *testing.T, nodes ...*process) {
 	t.Helper()
 	for _, p := range nodes {
 		until(t, "the cluster settles at "+p.name, func() error {
-			var members []struct{ Name, Status string }
+			var members []struct {
+				Name, Status string
+				Up           bool
+			}
 			if err := p.get("/v1/members", &members); err != nil {
 				return err
 			}
@@ -221,8 +224,8 @@ func settle(t *testing.T, nodes ...*process) {
 				return fmt.Errorf("%d members: %v", len(members), members)
 			}
 			for _, m := range members {
-				if m.Status != "valid" {
-					return fmt.Errorf("%s is %s", m.Name, m.Status)
+				if m.Status != "valid" || !m.Up {
+					return fmt.Errorf("%s is %s, up: %v", m.Name, m.Status, m.Up)
 				}
 			}
 			var moving struct {

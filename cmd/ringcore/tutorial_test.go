@@ -122,8 +122,8 @@ func notFound(t *testing.T, p *process, args ...string) {
 	}
 }
 
-// listing is the JSON of kv keys and kv values.
-type listing struct {
+// keyListing is the JSON of kv keys and kv values.
+type keyListing struct {
 	Complete bool
 	Missing  []int
 	Items    []struct {
@@ -135,7 +135,7 @@ type listing struct {
 
 func list(t *testing.T, p *process, what string) (all []string) {
 	t.Helper()
-	var l listing
+	var l keyListing
 	if err := json.Unmarshal([]byte(p.ok("-o", "json", "kv", what)), &l); err != nil {
 		t.Fatal(err)
 	}
@@ -200,7 +200,7 @@ func TestTutorialHandoff(t *testing.T) {
 		t.Errorf("key0 has moved from partition %s to %s", partition, now)
 	}
 	leaver.start(leaver.places()...)
-	leaver.awaitExit(1)
+	leaver.awaitExit(5)
 	if said := leaver.said(); !strings.Contains(said, "has left its cluster") {
 		t.Errorf("a node that has left says, when it is started again:\n%s", said)
 	}

@@ -1,5 +1,7 @@
 package ring
 
+import "slices"
+
 // chains finds cheapest chains of exchanges between nodes. Every use starts from
 // a cheapest state and adds cheapest chains, which leaves it a cheapest one: so
 // the costs of exchanges, which may be negative where one is undone, never add up to less than
@@ -10,6 +12,9 @@ package ring
 type chains struct {
 	links []link // to each node
 	queue []int
+	// least[i] is a bound that every search so far has proved: no chain from node i to
+	// an end costs less. It stays true, as adding cheapest chains never makes another cheaper.
+	least []int
 }
 
 // link is how a node was reached: from another, by an exchange at slot of partition.
@@ -28,16 +33,22 @@ type exchanges interface {
 	ends(i int) bool
 }
 
-func newChains(nodes int) *chains { return &chains{links: make([]link, nodes)} }
+func newChains(nodes int) *chains {
+	// No chain passes a node twice, and an exchange undoes one other at most.
+	return &chains{links: make([]link, nodes), least: slices.Repeat([]int{-nodes}, nodes)}
+}
 
 // find returns the end of a chain from one of sources that costs budget at most, and none if
 // there is none. Links lead back from it to a source, which has a link from none. With budget
 // rising from one search to the next it is a cheapest one.
 func (c *chains) find(x exchanges, sources []int, budget int) int {
 	clear(c.links)
-	c.queue = append(c.queue[:0], sources...)
+	c.queue = c.queue[:0]
 	for _, i := range sources {
-		c.links[i] = link{from: none, reached: true, queued: true}
+		if c.least[i] <= budget {
+			c.links[i] = link{from: none, reached: true, queued: true}
+			c.queue = append(c.queue, i)
+		}
 	}
 	end := none
 	for len(c.queue) > 0 && end == none {
@@ -47,11 +58,18 @@ func (c *chains) find(x exchanges, sources []int, budget int) int {
 		at := c.links[i]
 		x.each(i, func(next, partition, slot, cost int) bool {
 			l := link{from: i, partition: partition, slot: slot, cost: at.cost + cost, hops: at.hops + 1}
-			if c.relax(l, next) && l.cost <= budget && x.ends(next) {
+			if l.cost+c.least[next] <= budget && c.relax(l, next) && l.cost <= budget && x.ends(next) {
 				end = next
 			}
 			return end == none
 		})
+	}
+	if end == none {
+		for i, l := range c.links {
+			if l.reached {
+				c.least[i] = max(c.least[i], budget+1-l.cost)
+			}
+		}
 	}
 	return end
 }

@@ -33,6 +33,9 @@ func (b *board) better(i, j, p, s int) bool {
 			return lacks
 		}
 	}
+	if lx, ly := (x.want-x.count)*32/x.want, (y.want-y.count)*32/y.want; lx != ly {
+		return lx > ly
+	}
 	if mx, my := b.meetings(p, i)*y.want, b.meetings(p, j)*x.want; mx != my {
 		return mx < my
 	}
@@ -65,9 +68,9 @@ func scatter(seed uint64, p int) uint64 {
 }
 
 // handOver gives places of nodes that have too many directly to those that have
-// too few. A node takes first where it meets others least often, so that its
-// partitions share no two lists' nodes more often than they must; and it makes an owner
-// give way only if that one owns too much, or if all else is done.
+// too few. A node takes first where it meets the others least often, so that it shares its
+// partitions evenly with all of them; and it makes an owner give way only if that
+// one owns too much, or if nothing else is left.
 func (b *board) handOver() {
 	surplus := 0
 	for _, n := range b.nodes {
@@ -78,7 +81,7 @@ func (b *board) handOver() {
 		if lack <= 0 || surplus == 0 {
 			continue
 		}
-		// Places taken at random would bring about eight times the first limit of meetings with each other node.
+		// The first limit is an eighth of the meetings with each other node that places at random would bring.
 		for limit := 1 + b.nodes[i].want*b.k/(8*len(b.nodes)); limit < b.q; limit += 1 + limit/4 {
 			b.takeOver(i, limit, false)
 		}
@@ -88,8 +91,8 @@ func (b *board) handOver() {
 }
 
 // takeOver hands node i places, until it has enough, in lists whose other nodes
-// it meets limit times at most. An owner gives way without need only if any is set.
-func (b *board) takeOver(i, limit int, any bool) {
+// it meets limit times at most. An owner gives way without need only by force.
+func (b *board) takeOver(i, limit int, force bool) {
 	n := &b.nodes[i]
 	if n.count >= n.want {
 		return
@@ -100,7 +103,7 @@ func (b *board) takeOver(i, limit int, any bool) {
 		if b.has(p, i) || b.room(p, n.zone) {
 			continue // room here means that nothing would be freed: augment fills it
 		}
-		if s := b.giver(p, i, any); s != none && b.meetsMost(p, i, s) <= limit {
+		if s := b.giver(p, i, force); s != none && b.meetsMost(p, i, s) <= limit {
 			b.take(p, s)
 			b.put(p, s, i)
 			if n.count == n.want {
@@ -123,9 +126,9 @@ func (b *board) meetsMost(p, i, s int) int {
 }
 
 // giver is the slot of p whose node should make way for node i, or none. A slot 0
-// is given if its owner owns too much and i too little, else only if any is set
-// and there is no other.
-func (b *board) giver(p, i int, any bool) int {
+// is given if its owner owns too much and i too little, else only by force and
+// if there is no other.
+func (b *board) giver(p, i int, force bool) int {
 	best, surplus := none, 0
 	for s, j := range b.row(p) {
 		if j == none {
@@ -138,7 +141,7 @@ func (b *board) giver(p, i int, any bool) int {
 		switch {
 		case s == 0 && from.owned*b.k > from.want && b.lacksOwned(i):
 			return 0
-		case s == 0 && any:
+		case s == 0 && force:
 			best = 0
 		case s > 0 && from.count-from.want >= surplus:
 			best, surplus = s, from.count-from.want

@@ -203,9 +203,11 @@ func TestClaimMovesLittleAsMembersComeAndGo(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		q, n := genQ(t), rapid.IntRange(1, 5).Draw(t, "n")
 		zones := rapid.SampledFrom([]int{1, 1, 2, 3, 5}).Draw(t, "zones")
-		all := genMembers(t, 20, zones, rapid.SampledFrom([]int{1, 1, 3}).Draw(t, "weights"))
+		weights := rapid.SampledFrom([]int{1, 1, 3}).Draw(t, "weights")
+		all := genMembers(t, 20, zones, weights)
 		in := map[int]bool{0: true}
-		current := ring.Claim(all[:1], q, n, nil)
+		before := all[:1]
+		current := ring.Claim(before, q, n, nil)
 		for _, i := range rapid.SliceOfN(rapid.IntRange(0, 19), 1, 30).Draw(t, "joins and leaves") {
 			in[i] = !in[i]
 			var members []ring.Claimant
@@ -223,15 +225,20 @@ func TestClaimMovesLittleAsMembersComeAndGo(t *testing.T) {
 
 			places := q * min(n, len(members))
 			moves, deficits := moved(current, target, n)
-			// Zones may force exchanges that no deficit asks for: see TestClaimMovesNoMoreThanItMust.
-			if zones == 1 && moves > deficits+max(places/50, 3) {
+			// Zones, heavy nodes and few partitions may force exchanges that no deficit asks for.
+			if zones == 1 && weights == 1 && q >= 64 && moves > deficits+places/50 {
 				t.Fatalf("%d members, q=%d n=%d: %d moves for deficits of %d", len(members), q, n, moves, deficits)
 			}
+			if q <= 16 && sameSpread(before, members, n) {
+				if least, ok := leastMoves(members, n, current, target); !ok || moves != least {
+					t.Fatalf("%d members, q=%d n=%d: %d moves where %d would do", len(members), q, n, moves, least)
+				}
+			}
 			owners, lacking := moved(current, target, 1)
-			if owners-lacking > max(q/8, 6) {
+			if zones == 1 && weights == 1 && owners-lacking > max(q/8, 6) {
 				t.Fatalf("%d members, q=%d n=%d: %d new owners for deficits of %d", len(members), q, n, owners, lacking)
 			}
-			current = target
+			current, before = target, members
 		}
 	})
 }
@@ -318,7 +325,7 @@ func TestClaimScattersTheLoadOfEachNode(t *testing.T) {
 	even := float64(q*n*(n-1)) / (m * (m - 1))
 	for _, a := range equals(m) {
 		for _, b := range equals(m) {
-			if got := together[[2]ring.NodeID{a.Node, b.Node}]; a != b && (float64(got) > 2*even || float64(got) < even/3) {
+			if got := together[[2]ring.NodeID{a.Node, b.Node}]; a != b && (got == 0 || float64(got) > 2*even) {
 				t.Errorf("%s and %s share %d partitions; even would be %.0f", a.Node, b.Node, got, even)
 			}
 		}

@@ -158,11 +158,11 @@ func (s *suite) compareBlind(n *node, i int, full *outcome) error {
 func checkMalformed(s *suite) error {
 	return s.withNode(0, all, func(n *node, _ []outcome) error {
 		id := len(s.in.Commands)
-		for _, c := range s.in.Commands {
+		for i, c := range s.in.Commands {
 			for _, c.Body = range malformed(c.Body) {
 				id++
 				if _, err := n.run(id, c); err != nil {
-					return err
+					return fmt.Errorf("a broken form of command %d: %w", i, err)
 				}
 			}
 		}
