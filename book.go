@@ -3,6 +3,9 @@ package ringcore
 import (
 	"context"
 	"encoding/json"
+	"log/slog"
+	"maps"
+	"os"
 	"sync"
 	"time"
 
@@ -12,19 +15,54 @@ import (
 )
 
 // addressBook is what nodes have said lately of where they are. It is newer than
-// what is committed when nodes have been restarted elsewhere.
+// what is committed when nodes have been restarted elsewhere, so it is kept in a
+// file: otherwise a cluster that moves twice before it can commit would not find
+// itself again.
 type addressBook struct {
-	mu      sync.Mutex // held for one map operation
+	path string
+	log  *slog.Logger
+
+	mu      sync.Mutex // held for a map operation, and to write the small file when something is new
 	entries map[ring.NodeID]wire.Introduction
 }
 
+// openBook reads the file at path. A missing or damaged one is an empty book:
+// it only ever helps.
+func openBook(path string, log *slog.Logger) *addressBook {
+	b := &addressBook{path: path, log: log, entries: make(map[ring.NodeID]wire.Introduction)}
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return b
+	}
+	var entries map[ring.NodeID]wire.Introduction
+	if err := json.Unmarshal(raw, &entries); err != nil {
+		log.Warn("address book not readable", "err", err)
+		return b
+	}
+	maps.Copy(b.entries, entries)
+	return b
+}
+
+// put notes what a node says of itself.
 func (b *addressBook) put(i wire.Introduction) {
+	i.Epoch = 0
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.entries == nil {
-		b.entries = make(map[ring.NodeID]wire.Introduction)
+	id := ring.NodeID(i.NodeID)
+	if b.entries[id] == i {
+		return
 	}
-	b.entries[ring.NodeID(i.NodeID)] = i
+	b.entries[id] = i
+	raw, err := json.MarshalIndent(b.entries, "", "  ")
+	if err == nil {
+		err = os.WriteFile(b.path+".tmp", raw, 0o600)
+	}
+	if err == nil {
+		err = os.Rename(b.path+".tmp", b.path)
+	}
+	if err != nil {
+		b.log.Warn("address book not saved", "err", err)
+	}
 }
 
 func (b *addressBook) get(id ring.NodeID) (wire.Introduction, bool) {
@@ -113,9 +151,13 @@ func (c *core) seek(missing []ring.NodeID) {
 	for _, seed := range c.n.cfg.Join {
 		addrs[seed] = true
 	}
+	st := c.meta.State()
 	for _, id := range missing {
-		if addr, ok := c.resolve(id); ok {
-			addrs[addr] = true
+		if i, ok := c.book.get(id); ok {
+			addrs[i.Addr] = true
+		}
+		if m, ok := st.Member(id); ok {
+			addrs[m.Addr] = true
 		}
 	}
 	var gossip []string

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -32,7 +33,7 @@ type core struct {
 	router *dataplane.Router
 	meta   *metadata.Store
 	vnodes *vnodes.Manager
-	book   addressBook
+	book   *addressBook
 
 	fetching atomic.Bool // newer metadata is being fetched
 
@@ -59,6 +60,10 @@ func (n *Node) openCore(first *metadata.State) error {
 func (c *core) open(first *metadata.State) error {
 	dir := c.n.dir.cluster(c.clusterID)
 	who := dataplane.Identity{ClusterID: c.clusterID, NodeID: c.self.ID, Addr: c.self.Addr}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("make the cluster's folder: %w", err)
+	}
+	c.book = openBook(filepath.Join(dir, "peers.json"), c.n.log)
 	c.live = dataplane.NewLiveness(c.self.ID)
 	c.peers = dataplane.NewPeers(dataplane.PeersConfig{
 		Identity: who, Resolve: c.resolve, Liveness: c.live, Members: c.others, Epoch: c.epoch,

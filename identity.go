@@ -49,7 +49,7 @@ func openDir(path string) (*dataDir, error) {
 		return nil, fmt.Errorf("data directory: %w; choose one that this user may write to", err)
 	}
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		return nil, errors.Join(fmt.Errorf("data directory %s is in use by another process: stop that one, or give this node a directory of its own", path), f.Close())
+		return nil, errors.Join(fmt.Errorf("data directory %s is in use by another process: stop that one, or give this node a directory of its own (%w)", path, err), f.Close())
 	}
 	return &dataDir{path: path, lock: f}, nil
 }

@@ -298,9 +298,9 @@ func listen(ctx context.Context, addr string) (net.Listener, error) {
 	ln, err := lc.Listen(ctx, "tcp", addr)
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
-		return nil, fmt.Errorf("address %s is in use: another node or program listens there; stop it or choose another port", addr)
+		return nil, fmt.Errorf("address %s: another node or program listens there; stop it or choose another port (%w)", addr, syscall.EADDRINUSE)
 	case errors.Is(err, os.ErrPermission):
-		return nil, fmt.Errorf("address %s: not permitted; ports below 1024 need privileges", addr)
+		return nil, fmt.Errorf("address %s: ports below 1024 need privileges (%w)", addr, os.ErrPermission)
 	case err != nil:
 		return nil, fmt.Errorf("listen on %s: %w", addr, err)
 	}

@@ -64,7 +64,7 @@ func (a *api) routes() []route {
 		{"GET", "/{$}", "", a.getIndex},
 		{"GET", "/livez", "200 while the process answers", a.getLive},
 		{"GET", "/readyz", "200 if this node serves, else 503 with the reasons", a.getReady},
-		{"GET", "/metrics", "Prometheus metrics", a.metrics.handler().ServeHTTP},
+		{"GET", "/metrics", "Prometheus metrics", a.metrics.handler(a.log).ServeHTTP},
 		{"GET", "/v1/ring", "who holds which partition; the ETag is the epoch", a.getRing},
 		{"GET", "/v1/members", "the cluster's members", a.getMembers},
 		{"GET", "/v1/transfers", "partitions on the move", a.getTransfers},

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"log/slog"
 	"net/http"
 	"strconv"
 
@@ -36,10 +37,10 @@ func newMetrics(n Node) *metrics {
 }
 
 // handler answers scrapes. A metric that does not hold together is left out and
-// reported in the log line of the scraper's other metrics, not by failing the scrape.
-func (m *metrics) handler() http.Handler {
+// logged; it does not fail the scrape.
+func (m *metrics) handler(log *slog.Logger) http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{
-		ErrorHandling: promhttp.ContinueOnError, MaxRequestsInFlight: 8,
+		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn), ErrorHandling: promhttp.ContinueOnError, MaxRequestsInFlight: 8,
 	})
 }
 

@@ -2,7 +2,6 @@ package vnodes
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync/atomic"
 	"time"
@@ -90,14 +89,15 @@ func (m *Manager) drive(key string, s Session, fn func(context.Context, *driver)
 		m.mu.Lock()
 		delete(m.drivers, key)
 		m.mu.Unlock()
+		if s.ID != "" {
+			m.scheduleCleaning() // the ring may have changed for the last time before this was decided
+		}
 	})
 	if !started {
 		cancel()
 		delete(m.drivers, key)
 	}
 }
-
-var errEnded = errors.New("the session has ended")
 
 // carryOut tries the session until it has ended one way or the other.
 func (m *Manager) carryOut(ctx context.Context, d *driver) {

@@ -24,8 +24,8 @@ func (b *board) fill() {
 }
 
 // better reports whether slot s of p should go to node i rather than to j: for
-// slot 0 who lacks owned partitions, then who meets those in the list less often
-// elsewhere, then who lacks the larger part of its places.
+// slot 0 who lacks owned partitions; then who lacks the larger part of its places,
+// in 32nds, so that all fill up together; then who meets those in the list less often elsewhere.
 func (b *board) better(i, j, p, s int) bool {
 	x, y := &b.nodes[i], &b.nodes[j]
 	if s == 0 {
@@ -33,14 +33,15 @@ func (b *board) better(i, j, p, s int) bool {
 			return lacks
 		}
 	}
-	if lx, ly := (x.want-x.count)*32/x.want, (y.want-y.count)*32/y.want; lx != ly {
-		return lx > ly
+	lx, ly := x.want-x.count, y.want-y.count
+	if px, py := 32*lx/x.want, 32*ly/y.want; px != py {
+		return px > py
 	}
 	if mx, my := b.meetings(p, i)*y.want, b.meetings(p, j)*x.want; mx != my {
 		return mx < my
 	}
-	if lx, ly := (x.want-x.count)*y.want, (y.want-y.count)*x.want; lx != ly {
-		return lx > ly
+	if lx*y.want != ly*x.want {
+		return lx*y.want > ly*x.want
 	}
 	return scatter(x.seed, p) > scatter(y.seed, p)
 }
