@@ -95,7 +95,7 @@ func (c *core) open(first *metadata.State) error {
 		return err
 	}
 	c.router = dataplane.NewRouter(dataplane.RouterConfig{
-		Self: c.self.ID, Rings: rings{c}, Local: c.vnodes, Peers: c.peers, Up: c.live.Up, Logger: c.n.log,
+		Self: c.self.ID, Rings: rings{c}, Local: c.vnodes, Peers: c.peers, Up: c.live.MaybeUp, Logger: c.n.log,
 		OpenStream: func(ctx context.Context, node ring.NodeID) (dataplane.FrameStream, error) {
 			return c.peers.Stream(ctx, node)
 		},
@@ -112,7 +112,7 @@ func (c *core) openVnodes(dir string) error {
 	}
 	m, err := vnodes.Open(vnodes.Config{
 		ClusterID: c.meta.State().ClusterID, Node: c.self.ID, Dir: dir, Memory: c.n.cfg.Storage == "memory",
-		Services: services, Rings: rings{c}, Transfers: transfers{c}, Dialer: dialer{c}, Up: c.live.Up, Logger: c.n.log,
+		Services: services, Rings: rings{c}, Transfers: transfers{c}, Dialer: dialer{c}, Up: c.live.MaybeUp, Logger: c.n.log,
 	})
 	if err != nil {
 		return fmt.Errorf("open the vnodes: %w", err)

@@ -269,6 +269,17 @@ func TestWritesWithoutAnAnswerInTimeAreMaybe(t *testing.T) {
 	if _, err := c.Get(t.Context(), "b", []byte("a"), ReadOptions{Timeout: 20 * time.Millisecond}); !errors.Is(err, ErrDeadline) {
 		t.Errorf("get: %v", err)
 	}
+	for range 50 { // who is told that the time is over finds it so
+		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		_, err := c.Get(ctx, "b", []byte("a"), ReadOptions{})
+		if ctx.Err() == nil || !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, ErrDeadline) {
+			t.Fatalf("get: %v, its context: %v", err, ctx.Err())
+		}
+		cancel()
+	}
+	if !c.view.Load().order[0].usable(time.Now().UnixNano()) {
+		t.Error("the node is shunned because callers were in a hurry")
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := c.Get(ctx, "b", []byte("a"), ReadOptions{}); !errors.Is(err, context.Canceled) {

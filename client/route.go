@@ -90,7 +90,9 @@ func (c *Client) attempt(ctx context.Context, v *view, p *peer, partition ring.P
 	limit := time.Now().Add(left)
 	l, err := p.connect(ctx, limit)
 	if err != nil {
-		c.blame(ctx, p)
+		if left >= attemptLeast || !errors.Is(err, context.DeadlineExceeded) {
+			c.blame(ctx, p)
+		}
 		return wire.Frame{}, err
 	}
 	h := wire.Header{
@@ -99,9 +101,10 @@ func (c *Client) attempt(ctx context.Context, v *view, p *peer, partition ring.P
 	}
 	h.SetTimeout(left)
 	f, err := l.roundTrip(ctx, &h, &r.call, limit)
-	if err == nil {
+	switch {
+	case err == nil:
 		p.answered()
-	} else {
+	case left >= attemptLeast || errors.Is(err, errLost): // a caller in a hurry says nothing about the node
 		c.blame(ctx, p)
 	}
 	return f, err
@@ -141,6 +144,9 @@ func (c *Client) backoff(ctx context.Context, to *route, deadline time.Time) boo
 
 // give is the error with which do gives up.
 func (c *Client) give(ctx context.Context, r *request, to *route) error {
+	if limit, ok := ctx.Deadline(); ok && !time.Now().Before(limit) {
+		<-ctx.Done() // due now: the caller shall find its context ended, not be a moment early
+	}
 	why := to.last
 	if to.ran != nil {
 		why = to.ran
@@ -153,6 +159,8 @@ func (c *Client) give(ctx context.Context, r *request, to *route) error {
 			return why
 		}
 		return fmt.Errorf("%w: the command may have run: %w", ErrMaybe, why)
+	case ctx.Err() != nil && errors.Is(why, errUnsent): // nobody could be reached in the time that there was
+		return fmt.Errorf("%w: %w", ErrUnavailable, errors.Join(ctx.Err(), why))
 	case ctx.Err() != nil:
 		return fmt.Errorf("%w: %w", ErrDeadline, errors.Join(ctx.Err(), why))
 	case errors.Is(why, errLate):

@@ -15,12 +15,12 @@ import (
 //	Worked                 up, also while gossip has not heard of the node or still thinks it dead
 //	GossipAlive(n, true)   up, unless Failed
 //	GossipAlive(n, false)  down until Worked afresh or alive again
-//	nothing heard          down
+//	nothing heard          not up, but not down either: worth a try, see MaybeUp
 //
 // All methods may be called from any goroutine; none blocks.
 type Liveness struct {
 	self ring.NodeID
-	up   atomic.Pointer[map[ring.NodeID]bool] // the nodes that are up, never changed once stored
+	up   atomic.Pointer[map[ring.NodeID]bool] // the nodes heard of, and whether they are up; never changed once stored
 
 	mu      sync.Mutex // held for a few instructions
 	nodes   map[ring.NodeID]evidence
@@ -45,6 +45,13 @@ func NewLiveness(self ring.NodeID) *Liveness {
 
 // Up reports whether node is up; this node always is.
 func (l *Liveness) Up(node ring.NodeID) bool { return (*l.up.Load())[node] }
+
+// MaybeUp reports whether node is worth a request: it is up, or nothing at all is
+// known of it yet, as of one that has just joined.
+func (l *Liveness) MaybeUp(node ring.NodeID) bool {
+	up, heard := (*l.up.Load())[node]
+	return up || !heard
+}
 
 // Down lists the nodes that were heard of and are not up, in no order.
 func (l *Liveness) Down() []ring.NodeID {
@@ -86,6 +93,9 @@ func (l *Liveness) Forget(node ring.NodeID) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	delete(l.nodes, node)
+	up := maps.Clone(*l.up.Load())
+	delete(up, node)
+	l.up.Store(&up)
 }
 
 // Changed returns a channel that is closed when the set of nodes that are up
@@ -103,17 +113,17 @@ func (l *Liveness) update(node ring.NodeID, note func(*evidence)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	e := l.nodes[node]
-	was := e.up()
+	was, heard := (*l.up.Load())[node]
 	note(&e)
 	l.nodes[node] = e
-	if e.up() == was {
+	if e.up() == was && heard {
 		return
 	}
 	up := maps.Clone(*l.up.Load())
-	if delete(up, node); !was {
-		up[node] = true
-	}
+	up[node] = e.up()
 	l.up.Store(&up)
-	close(l.changed)
-	l.changed = make(chan struct{})
+	if e.up() != was {
+		close(l.changed)
+		l.changed = make(chan struct{})
+	}
 }

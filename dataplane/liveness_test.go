@@ -59,6 +59,9 @@ func TestLiveness(t *testing.T) {
 			t.Errorf("%q: up %v", tc.story, l.Up("n"))
 		}
 		known := tc.story != "" && !strings.HasSuffix(tc.story, "forget")
+		if maybe := tc.up || !known; l.MaybeUp("n") != maybe {
+			t.Errorf("%q: maybe up %v", tc.story, l.MaybeUp("n"))
+		}
 		if down := slices.Equal(l.Down(), []ring.NodeID{"n"}); down != (known && !tc.up) {
 			t.Errorf("%q: down %v", tc.story, l.Down())
 		}

@@ -190,6 +190,9 @@ func (m *Manager) Records() (int64, error) {
 			if err != nil {
 				return 0, err
 			}
+			if err := v.check(); err != nil {
+				return 0, err
+			}
 			total += v.store.Digest().Live
 		}
 	}

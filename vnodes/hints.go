@@ -3,9 +3,7 @@ package vnodes
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
 	"math"
 	"strings"
 	"time"
@@ -38,14 +36,17 @@ func (m *Manager) hintVnode(svc *service, p ring.Partition, node ring.NodeID, cr
 	}
 	name := hintFile(svc, p, node)
 	ident := m.identity(svc, p, node)
-	st, err := m.storage.Open(ident, name)
-	if errors.Is(err, fs.ErrNotExist) {
-		st, err = m.storage.Create(ident, name)
+	st := &slotStore{
+		name: name,
+		open: func() (Store, error) {
+			st, err := m.storage.Open(ident, name)
+			if err == nil {
+				m.clock.ObserveTrusted(st.MaxTime())
+			}
+			return st, err
+		},
+		create: func() (Store, error) { return m.storage.Create(ident, name) },
 	}
-	if err != nil {
-		return nil, err
-	}
-	m.clock.ObserveTrusted(st.MaxTime())
 	v := newVnode(m, svc, id, name, st, gate{gen: math.MaxUint64})
 	m.hints[id] = v
 	return v, nil

@@ -298,7 +298,7 @@ func (m *Manager) Dispatch(r *wire.Request) {
 		m.fail(r, err.Code, err.Message)
 		return
 	}
-	if r.Op == wire.OpRead {
+	if r.Op == wire.OpRead && v.opened() {
 		if verdict, _ := v.gate.Load().check(r.Op, r.Gen); verdict == admit {
 			v.query(r)
 			return
@@ -350,36 +350,38 @@ func (m *Manager) openSlot(svc *service, p ring.Partition, gen uint64) (*vnode, 
 	if why, isLost := m.lostSeats[id]; isLost {
 		return nil, wire.Errorf(wire.Unavailable, "%s", why)
 	}
-	st, err := m.openStore(m.identity(svc, p, ""), name)
-	if err != nil {
-		m.lostSeats[id] = fmt.Sprintf("partition %d of service %s cannot be opened here: %v", p, svc.Name, err)
-		m.log.Error("vnode cannot be opened", "service", svc.Name, "partition", p, "err", err)
-		return nil, wire.Errorf(wire.Unavailable, "%s", m.lostSeats[id])
-	}
+	st := m.slotStore(m.identity(svc, p, ""), name)
 	v := newVnode(m, svc, id, name, st, m.slotGate(svc, r, p))
 	svc.vnodes[p].Store(v)
 	return v, nil
 }
 
-// openStore opens a file, or makes it if there has never been one.
-func (m *Manager) openStore(id Identity, name string) (Store, error) {
-	st, err := m.storage.Open(id, name)
-	if !errors.Is(err, fs.ErrNotExist) {
-		if err == nil {
-			m.clock.ObserveTrusted(st.MaxTime())
-		}
-		return st, err
+// slotStore is the store of a slot's vnode. Its file is in the journal from when
+// it is made until it is dropped, so that a lost one is noticed.
+func (m *Manager) slotStore(id Identity, name string) *slotStore {
+	return &slotStore{
+		name: name,
+		open: func() (Store, error) {
+			st, err := m.storage.Open(id, name)
+			if errors.Is(err, fs.ErrNotExist) && m.journal.HasFile(name) {
+				return nil, fmt.Errorf("%w: its file is gone", ErrCorrupt)
+			}
+			if err == nil {
+				m.clock.ObserveTrusted(st.MaxTime())
+			}
+			return st, err
+		},
+		create: func() (Store, error) {
+			st, err := m.storage.Create(id, name)
+			if err != nil {
+				return nil, err
+			}
+			if err := m.journal.MarkFile(name); err != nil {
+				return nil, errors.Join(err, st.Drop())
+			}
+			return st, nil
+		},
 	}
-	if m.journal.HasFile(name) {
-		return nil, fmt.Errorf("%w: its file is gone", ErrCorrupt)
-	}
-	if st, err = m.storage.Create(id, name); err != nil {
-		return nil, err
-	}
-	if err := m.journal.MarkFile(name); err != nil {
-		return nil, errors.Join(err, st.Drop())
-	}
-	return st, nil
 }
 
 func (m *Manager) identity(svc *service, p ring.Partition, fallback ring.NodeID) Identity {

@@ -218,5 +218,8 @@ func (m *Manager) pullSource(svc *service, p ring.Partition, gen uint64) (*vnode
 	case g.phase == gone:
 		return nil, wire.Errorf(wire.Moved, "")
 	}
+	if err := v.check(); err != nil {
+		return nil, err
+	}
 	return v, v.store.Sync()
 }

@@ -399,6 +399,10 @@ func (m *Manager) serveConfirm(ctx context.Context, answer *answerer, f *wire.Fr
 				return
 			}
 		}
+		if err := v.check(); err != nil {
+			answer.fail(f, err)
+			return
+		}
 	}
 	if err := answer.ok(f, nil); err != nil {
 		m.log.Debug("stream broke", "err", err)

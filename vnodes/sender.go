@@ -81,7 +81,7 @@ func (h *handing) open(ctx context.Context) error {
 		if werr != nil {
 			return werr
 		}
-		if err := h.mayStart(v, s.To); err != nil {
+		if err := errors.Join(v.check(), h.mayStart(v, s.To)); err != nil {
 			return err
 		}
 		names = append(names, svc.Name)

@@ -89,6 +89,20 @@ func newVnode(m *Manager, svc *service, id vnodeID, name string, st Store, g gat
 	return v
 }
 
+// opened reports whether a read needs no file to be opened first.
+func (v *vnode) opened() bool {
+	s, ok := v.store.(*slotStore)
+	return !ok || s.opened()
+}
+
+// check reports whether the vnode's records can be read.
+func (v *vnode) check() error {
+	if s, ok := v.store.(*slotStore); ok {
+		return s.Check()
+	}
+	return nil
+}
+
 // renew gives the vnode a new value of the user's type.
 func (v *vnode) renew() {
 	user := v.svc.New(v.id.partition)

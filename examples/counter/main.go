@@ -1,5 +1,4 @@
-// Counter is a distributed service in one file: named counters, each kept by the
-// node that owns its name, and counted from any node over HTTP.
+// Counter is a distributed service in one file: named counters, counted up at any node over HTTP.
 package main
 
 import (
@@ -13,11 +12,9 @@ import (
 	"syscall"
 
 	"github.com/ringcore/ringcore"
-	"github.com/ringcore/ringcore/admin/problem"
 )
 
-// counter is the vnode. What it knows is in its records: the toolkit keeps them on
-// disk and moves them along when nodes come and go.
+// counter is the vnode. All that it knows is in its records, which the toolkit keeps and moves.
 type counter struct{}
 
 // Command counts one up and answers the new count.
@@ -35,9 +32,9 @@ func (counter) Query(tx *ringcore.Tx, _ []byte) ([]byte, error) {
 	return n, nil
 }
 
-func service() ringcore.Service { return ringcore.Service{Name: "counter", N: 1, New: newCounter} }
-
-func newCounter(ringcore.Partition) ringcore.Vnode { return counter{} }
+func service() ringcore.Service {
+	return ringcore.Service{Name: "counter", N: 1, New: func(ringcore.Partition) ringcore.Vnode { return counter{} }}
+}
 
 func handler(n *ringcore.Node) http.Handler {
 	mux := http.NewServeMux()
@@ -50,7 +47,7 @@ func answer(ask func(context.Context, string, ringcore.Call) ([]byte, error)) ht
 	return func(w http.ResponseWriter, r *http.Request) {
 		reply, err := ask(r.Context(), "counter", ringcore.Call{Key: []byte(r.PathValue("name"))})
 		if err != nil {
-			problem.Write(w, r, err)
+			http.Error(w, err.Error(), http.StatusServiceUnavailable)
 			return
 		}
 		fmt.Fprintf(w, "%s\n", reply)

@@ -25,6 +25,7 @@ type InfoField struct{ Name, Value string }
 
 const (
 	respClients      = 10_000
+	respInFlight     = 1024 // keys asked for at once, for all clients together
 	respWriteTimeout = 30 * time.Second
 	acceptPause      = 50 * time.Millisecond // after an error that may pass, such as no file descriptors
 )
@@ -40,6 +41,8 @@ type respServer struct {
 	nextID   atomic.Int64
 	served   atomic.Int64 // commands
 	accepted atomic.Int64
+
+	slots chan struct{} // holds an element for each key that is asked for
 
 	mu    sync.Mutex // held only to add or remove a connection
 	conns map[*respConn]struct{}
@@ -61,7 +64,10 @@ func ServeRESP(ctx context.Context, ln net.Listener, kv *KV, cfg RESPConfig) err
 		cfg.now = time.Now
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	s := &respServer{kv: kv, cfg: cfg, commands: respCommands(), started: cfg.now(), ctx: ctx, conns: map[*respConn]struct{}{}}
+	s := &respServer{
+		kv: kv, cfg: cfg, commands: respCommands(), started: cfg.now(), ctx: ctx,
+		slots: make(chan struct{}, respInFlight), conns: map[*respConn]struct{}{},
+	}
 	stop := context.AfterFunc(ctx, func() { _ = ln.Close() }) // wakes Accept
 	err := s.accept(ln)
 	stop()

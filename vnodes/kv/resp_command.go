@@ -107,8 +107,23 @@ func (c *respCall) do() {
 		c.error(unknownCommand(c.args))
 	case !c.cmd.takes(len(c.args)):
 		c.wrongArgs()
-	default:
+	case c.cmd.first == 0:
 		c.cmd.run(c)
+	default:
+		c.runInSlot()
+	}
+}
+
+// runInSlot runs a command that names keys when the server has room for it: a
+// flood of pipelines waits here, in its clients, instead of in the vnodes' queues.
+func (c *respCall) runInSlot() {
+	slots := c.conn.srv.slots
+	select {
+	case slots <- struct{}{}:
+		defer func() { <-slots }()
+		c.cmd.run(c)
+	case <-c.ctx.Done():
+		c.fail(c.ctx.Err())
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -12,7 +13,7 @@ import (
 	"github.com/ringcore/ringcore/vnodes/kv/codec"
 )
 
-// respFanOut is how many keys of one command are asked for at once.
+// respFanOut is how many keys of one command are asked for at once, at most.
 const respFanOut = 32
 
 func (c *respCall) kv() *KV { return c.conn.srv.kv }
@@ -30,16 +31,36 @@ func (c *respCall) fetch(ctx context.Context, key []byte, stat bool) (*Object, e
 	return &obj, err
 }
 
-// each calls f for 0 to n-1, several at a time, and returns the first error.
+// each calls f for 0 to n-1 and returns the first error. It works on as many at a
+// time as the server has slots to spare, and on one in any case.
 func (c *respCall) each(n int, f func(ctx context.Context, i int) error) error {
 	if n == 1 {
 		return f(c.ctx, 0)
 	}
 	g, ctx := errgroup.WithContext(c.ctx)
-	g.SetLimit(respFanOut)
-	for i := range n {
-		g.Go(func() error { return f(ctx, i) })
+	var next atomic.Int64
+	work := func() error {
+		for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
+			if err := f(ctx, i); err != nil {
+				return err
+			}
+		}
+		return nil
 	}
+	slots := c.conn.srv.slots
+	for range min(n, respFanOut) - 1 {
+		select {
+		case slots <- struct{}{}:
+			g.Go(func() error {
+				defer func() { <-slots }()
+				return work()
+			})
+			continue
+		default:
+		}
+		break
+	}
+	g.Go(work) // in the slot that the command itself has
 	return g.Wait()
 }
 
