@@ -77,7 +77,7 @@ func (c *core) resolve(id ring.NodeID) (string, bool) {
 	if i, ok := c.book.get(id); ok {
 		return i.Addr, true
 	}
-	if c.meta == nil {
+	if !c.hasMeta.Load() {
 		return "", false
 	}
 	m, ok := c.meta.State().Member(id)
@@ -102,7 +102,7 @@ func (c *core) heardOf(i wire.Introduction, alive bool) {
 
 // sawEpoch notices that another node knows newer metadata.
 func (c *core) sawEpoch(from ring.NodeID, epoch uint64) {
-	if c.meta == nil || epoch <= c.epoch() || c.fetching.Swap(true) {
+	if !c.hasMeta.Load() || epoch <= c.epoch() || c.fetching.Swap(true) {
 		return
 	}
 	started := c.spawn(func() {

@@ -26,14 +26,15 @@ type core struct {
 	clusterID string
 	self      metadata.Member
 
-	live   *dataplane.Liveness
-	server *dataplane.Server
-	peers  *dataplane.Peers
-	gossip *dataplane.Gossip
-	router *dataplane.Router
-	meta   *metadata.Store
-	vnodes *vnodes.Manager
-	book   *addressBook
+	live    *dataplane.Liveness
+	server  *dataplane.Server
+	peers   *dataplane.Peers
+	gossip  *dataplane.Gossip
+	router  *dataplane.Router
+	meta    *metadata.Store
+	hasMeta atomic.Bool // meta is set: for those that may come before
+	vnodes  *vnodes.Manager
+	book    *addressBook
 
 	fetching atomic.Bool // newer metadata is being fetched
 
@@ -44,10 +45,10 @@ type core struct {
 	tasks  sync.WaitGroup
 }
 
-// openCore opens the cluster n.id.ClusterID: with first, its first State here;
-// with nil, from the files. n.mu is held.
-func (n *Node) openCore(first *metadata.State) error {
-	c := &core{n: n, clusterID: n.id.ClusterID, self: n.self()}
+// openCore opens a cluster: with first, its first State here; with nil, from the
+// files. n.mu is held.
+func (n *Node) openCore(clusterID string, first *metadata.State) error {
+	c := &core{n: n, clusterID: clusterID, self: n.self()}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	if err := c.open(first); err != nil {
 		return errors.Join(err, c.close())
@@ -88,6 +89,7 @@ func (c *core) open(first *metadata.State) error {
 		return fmt.Errorf("open the cluster's metadata: %w", err)
 	}
 	c.meta = meta
+	c.hasMeta.Store(true)
 	if err := c.openGossip(who); err != nil {
 		return err
 	}
@@ -172,7 +174,7 @@ func (c *core) close() error {
 }
 
 func (c *core) epoch() uint64 {
-	if c.meta == nil {
+	if !c.hasMeta.Load() {
 		return 0
 	}
 	return uint64(c.meta.Ring().Epoch)
@@ -204,7 +206,7 @@ func (c *core) isCurrent(id ring.NodeID) bool {
 
 // others are the members besides this node that have not left.
 func (c *core) others() []ring.NodeID {
-	if c.meta == nil {
+	if !c.hasMeta.Load() {
 		return nil
 	}
 	var ids []ring.NodeID

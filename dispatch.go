@@ -97,7 +97,7 @@ func (h strangers) Serve(r *dataplane.Request) {
 		c.answer(r, body, err)
 	case wire.OpJoin:
 		if c.n.joining.Load() {
-			r.Reply(wire.Unavailable, 0, []byte("that node is itself joining another cluster"))
+			r.Reply(wire.Conflict, 0, []byte("the node there is itself joining another cluster: wait until it has, or join by another member"))
 			return
 		}
 		c.serveLater(r)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/ringcore/ringcore/dataplane"
@@ -29,7 +30,14 @@ func (n *Node) Join(ctx context.Context, seed string, discard bool) error {
 	if err := n.intendJoin(seed, discard); err != nil {
 		return err
 	}
-	return n.join(ctx)
+	err := n.join(ctx)
+	if err == nil || definitive(err, true) {
+		return err
+	}
+	if !n.spawn(n.resumeJoin) {
+		return wire.Errorf(wire.ShuttingDown, "the node is stopping; it resumes the join when it is started again")
+	}
+	return wire.Errorf(wire.Maybe, "the cluster has not answered (%v): this node serves nothing and goes on asking until it has; see its members", err)
 }
 
 // mayJoin checks what can be checked before anything changes.
@@ -94,7 +102,7 @@ func (n *Node) resumeJoin() {
 		if err == nil || n.ctx.Err() != nil {
 			return
 		}
-		if definitive(err) {
+		if definitive(err, n.hasCluster()) {
 			n.joinErr.Store(&err)
 			n.log.Error("join refused", "err", err)
 			n.mu.Lock()
@@ -109,10 +117,20 @@ func (n *Node) resumeJoin() {
 	}
 }
 
-// definitive tells a refusal from a failure to get an answer.
-func definitive(err error) bool {
+// definitive tells a refusal from a failure to get an answer. A seed that is
+// joining another cluster itself is refusal enough for a node that has one of its
+// own, else two that join each other would wait for ever; a node that has none
+// has nothing better to do than to ask again.
+func definitive(err error, hasCluster bool) bool {
 	e, ok := errors.AsType[*wire.Error](err)
-	return ok && (e.Code == wire.Refused || e.Code == wire.Conflict || e.Code == wire.BadRequest || e.Code == wire.NotMember)
+	return ok && (e.Code == wire.Refused || e.Code == wire.BadRequest || e.Code == wire.NotMember || e.Code == wire.Conflict && hasCluster)
+}
+
+// hasCluster reports whether the node has a cluster of its own to go back to.
+func (n *Node) hasCluster() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.id.ClusterID != ""
 }
 
 // join asks the seeds to be admitted and moves over. A refusal ends the intent:
@@ -124,13 +142,15 @@ func (n *Node) join(ctx context.Context) error {
 	if intent == nil {
 		return wire.Errorf(wire.Refused, "the join was given up")
 	}
+	seeds := slices.Concat(intent.Seeds, n.cfg.Join)
+	slices.Sort(seeds)
 	var errs []error
-	for _, seed := range intent.Seeds {
+	for _, seed := range slices.Compact(seeds) {
 		reply, err := askToJoin(ctx, seed, self)
 		if err == nil {
 			return n.moveOver(reply)
 		}
-		if definitive(err) {
+		if definitive(err, n.hasCluster()) {
 			return errors.Join(err, n.giveUpJoin())
 		}
 		errs = append(errs, fmt.Errorf("%s: %w", seed, err))
@@ -166,23 +186,24 @@ func (n *Node) moveOver(reply metadata.JoinReply) error {
 	if n.closed {
 		return wire.Errorf(wire.ShuttingDown, "the node is stopping")
 	}
-	if n.core.Load() != nil && n.id.ClusterID == reply.ClusterID {
-		return nil
-	}
-	old := n.id.ClusterID
-	if c := n.core.Swap(nil); c != nil {
-		if err := c.close(); err != nil {
-			n.log.Warn("former cluster not closed cleanly", "err", err)
+	next := *n.id
+	next.ClusterID, next.Join = reply.ClusterID, nil
+	if c := n.core.Load(); c == nil || c.clusterID != reply.ClusterID {
+		n.core.Store(nil)
+		if c != nil {
+			if err := c.close(); err != nil {
+				n.log.Warn("former cluster not closed cleanly", "err", err)
+			}
+		}
+		if err := n.openCore(reply.ClusterID, first); err != nil {
+			return err
 		}
 	}
-	n.id.ClusterID = reply.ClusterID
-	if err := n.openCore(first); err != nil {
+	if err := n.dir.save(&next); err != nil {
 		return err
 	}
-	n.id.Join = nil
-	if err := n.dir.save(n.id); err != nil {
-		return err
-	}
+	old := n.id.ClusterID
+	n.id = &next
 	n.joining.Store(false)
 	n.notify()
 	n.log.Info("admitted to a cluster", "cluster", reply.ClusterID)
@@ -208,7 +229,7 @@ func (n *Node) giveUpJoin() error {
 		return nil
 	}
 	if n.core.Load() == nil {
-		if err := n.openCore(nil); err != nil {
+		if err := n.openCore(n.id.ClusterID, nil); err != nil {
 			return err
 		}
 	}

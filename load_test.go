@@ -148,7 +148,7 @@ func TestNothingIsLostWhileNodesJoinAndLeave(t *testing.T) {
 	for _, replicas := range []int{1, 3} {
 		t.Run("replicas"+strconv.Itoa(replicas), func(t *testing.T) {
 			n1 := testNode(t, Config{Name: "n1", Replicas: replicas})
-			l := startLoad(t, 2000, n1)
+			l := startLoad(t, 10_000, n1)
 			n2 := testNode(t, Config{Name: "n2", Join: []string{n1.Info().Addr}})
 			l.setDoors(n1, n2)
 			settled(t, n1, n2)

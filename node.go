@@ -138,14 +138,14 @@ func (n *Node) belong() error {
 		return nil
 	}
 	if n.id.ClusterID != "" {
-		return n.openCore(nil)
+		return n.openCore(n.id.ClusterID, nil)
 	}
 	self := n.self()
 	first := metadata.Birth(self, n.cfg.Partitions, n.cfg.Replicas)
-	n.id.ClusterID = first.ClusterID
-	if err := n.openCore(first); err != nil {
+	if err := n.openCore(first.ClusterID, first); err != nil {
 		return err
 	}
+	n.id.ClusterID = first.ClusterID
 	n.log.Info("cluster born", "cluster", first.ClusterID, "partitions", n.cfg.Partitions, "replicas", n.cfg.Replicas)
 	return n.dir.save(n.id)
 }
@@ -247,6 +247,17 @@ func (n *Node) Close() error {
 	})
 	<-n.done
 	return n.closeErr
+}
+
+// spawn runs fn in a goroutine that Close waits for; false if that has begun.
+func (n *Node) spawn(fn func()) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.closed {
+		return false
+	}
+	n.tasks.Go(fn)
+	return true
 }
 
 func ignoreClosed(err error) error {

@@ -11,17 +11,27 @@ import (
 
 // What a service's author needs, under one roof.
 type (
+	// Service is a kind of vnode, registered under a name.
 	Service = vnodes.Service
-	Vnode   = vnodes.Vnode
-	Tx      = vnodes.Tx
-	Record  = vnodes.Record
-	Item    = vnodes.Item
+	// Vnode answers the commands of one partition. See package vnodes for the
+	// interfaces that it may have besides.
+	Vnode = vnodes.Vnode
+	// Tx is a vnode's access to its records during one call.
+	Tx = vnodes.Tx
+	// Record is one version of what a vnode holds under a key.
+	Record = vnodes.Record
+	// Item is one piece of a coverage answer.
+	Item = vnodes.Item
 
 	// Call is a command or query and the key that it is addressed to.
 	Call = wire.Call
+	// Error is a refusal or failure with a code that a caller can act on.
+	Error = wire.Error
 
+	// Partition is one of the ring's equal parts.
 	Partition = ring.Partition
-	NodeID    = ring.NodeID
+	// NodeID names a node for ever.
+	NodeID = ring.NodeID
 
 	// CoverItem is one item of a coverage answer and where it was found.
 	CoverItem = dataplane.CoverItem

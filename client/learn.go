@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/ringcore/ringcore/dataplane/wire"
-	"github.com/ringcore/ringcore/metadata/ring"
 )
 
 const (
@@ -160,7 +159,7 @@ func (c *Client) adopt(f wire.Frame) error {
 			}
 		}
 	}
-	c.log.Debug("ring learned", "epoch", ring.Epoch(s.Epoch))
+	c.log.Debug("ring learned", "epoch", s.Epoch)
 	return nil
 }
 

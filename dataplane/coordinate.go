@@ -245,12 +245,19 @@ func (w *write) fallShort(reached int, clockAhead bool) {
 // i holds. Once the caller has been answered the newer record stands.
 func (w *write) superseded(i int, body []byte) {
 	stamp, err := wire.ParseStamp(body)
-	if err != nil || !w.o.blind || !w.abandon(true) {
+	switch {
+	case err != nil || !w.o.blind:
 		w.mark(i, failed)
-		return
+	case w.abandon(true):
+		w.r.local.Observe(stamp)
+		w.o.plan()
+	case w.abandon(false):
+		// The newer stamp is beyond what this node's clock may follow: a write that is
+		// acknowledged below it would be read as the older one.
+		w.o.settle(wire.QuorumNotMet, []byte("a replica holds a version stamped further ahead than this node's clock may go: set the nodes' clocks"))
+	default: // the caller has been answered
+		w.mark(i, failed)
 	}
-	w.r.local.Observe(stamp)
-	w.o.plan()
 }
 
 // abandon gives the operation up to another attempt; false if it is concluded, or

@@ -175,10 +175,24 @@ func TestSupersededForEver(t *testing.T) {
 			return reply(wire.Superseded, 10, wire.Stamp{Time: 5}.Append(nil)), nil, h.Op == wire.OpEffect
 		}
 		_, err := c.command("a", "put mine")
-		wantCode(t, err, wire.QuorumNotMet, "reached 1 of 2")
+		wantCode(t, err, wire.QuorumNotMet, "stamped further ahead")
 		if n := c.nodes["a"].local.runs; n != 1+maxSuperseded {
 			t.Errorf("ran %d times", n)
 		}
+	})
+}
+
+// One replica holds a stamp that this node's clock may not follow, as one that was
+// far ahead has left it. A write acknowledged by the two others would be hidden
+// from every read that includes the third.
+func TestSupersededForEverByOneReplica(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newFakeCluster(t, 3, abc("a", "b", "c"), "a", "b", "c")
+		c.meddle = func(_, to ring.NodeID, h wire.Header, _ []byte) (wire.Frame, error, bool) {
+			return reply(wire.Superseded, 10, wire.Stamp{Time: 5}.Append(nil)), nil, h.Op == wire.OpEffect && to == "c"
+		}
+		_, err := c.command("a", "put mine", want(3))
+		wantCode(t, err, wire.QuorumNotMet, "stamped further ahead")
 	})
 }
 

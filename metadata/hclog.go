@@ -2,10 +2,12 @@ package metadata
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log"
 	"log/slog"
+	"net"
 	"slices"
 
 	"github.com/hashicorp/go-hclog"
@@ -39,6 +41,9 @@ func (h hclogger) enabled(l hclog.Level) bool {
 
 // Log implements hclog.Logger.
 func (h hclogger) Log(l hclog.Level, msg string, args ...any) {
+	if slices.ContainsFunc(args, isClosed) {
+		l = hclog.Info // a connection of ours that has been closed is no news to us
+	}
 	if !h.enabled(l) {
 		return
 	}
@@ -52,6 +57,11 @@ func (h hclogger) Log(l hclog.Level, msg string, args ...any) {
 		}
 	}
 	h.log.Log(context.Background(), slogLevel(l), "raft: "+msg, out...)
+}
+
+func isClosed(arg any) bool {
+	err, ok := arg.(error)
+	return ok && errors.Is(err, net.ErrClosed)
 }
 
 // formatted is what hclog.Fmt stands for: a format and its arguments.

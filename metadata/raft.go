@@ -7,11 +7,9 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"time"
 
 	"github.com/hashicorp/raft"
 	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
-	"go.etcd.io/bbolt"
 
 	"github.com/ringcore/ringcore/dataplane/wire"
 	"github.com/ringcore/ringcore/metadata/ring"
@@ -42,7 +40,6 @@ func openRaft(cfg *Config, w waits, f *fsm, bootstrap bool, log *slog.Logger) (_
 	dir, hlog := filepath.Join(cfg.Dir, raftDir), hclogger{log: log}
 	logs, err := raftboltdb.New(raftboltdb.Options{
 		Path:                    filepath.Join(dir, "log.bolt"),
-		BoltOptions:             &bbolt.Options{Timeout: time.Second, NoFreelistSync: true, FreelistType: bbolt.FreelistMapType},
 		MsgpackUseNewTimeFormat: true,
 	})
 	if err != nil {

@@ -2,38 +2,21 @@ package vnodes
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
-	"strings"
 	"time"
 
-	"github.com/ringcore/ringcore/dataplane/wire"
 	"github.com/ringcore/ringcore/metadata/ring"
 )
 
 // scheduleCleaning starts a cleaner for every partition with files here that the
-// ring gives to others, and forgets sessions that were aborted.
+// ring gives to others.
 func (m *Manager) scheduleCleaning() {
-	m.mu.Lock()
-	r := m.installed
-	var aborted []string
-	for id, a := range m.arrived {
-		if committed, known := m.transfers.Outcome(id); known && !committed && a != nil {
-			aborted = append(aborted, id)
-		}
-	}
-	m.mu.Unlock()
-	for _, id := range aborted {
-		if err := m.discard(id); err != nil {
-			m.log.Warn("aborted session not discarded", "transfer", id, "err", err)
-		}
-	}
+	r := m.ring()
 	for p := range r.Assignments {
 		p := ring.Partition(p)
-		if left := m.leftovers(r, p); len(left) > 0 {
-			m.drive(fmt.Sprintf("clean-%d", p), Session{Step: ring.Step{Kind: "clean", Partition: p, From: m.node}}, m.clean)
+		if len(m.leftovers(r, p)) > 0 {
+			m.drive(fmt.Sprintf("clean-%d", p), Session{Step: ring.Step{Kind: kindClean, Partition: p, From: m.node}}, m.clean)
 		}
 	}
 }
@@ -61,19 +44,8 @@ func (m *Manager) clean(ctx context.Context, d *driver) {
 	p := d.session.Partition
 	d.enter("confirm")
 	for wait := newBackoff(10*time.Millisecond, time.Second); ; {
-		r := m.rings.Ring()
-		left := m.leftovers(r, p)
-		var err error
-		for _, svc := range left {
-			if err = m.confirmed(ctx, svc, r, p); err == nil {
-				err = m.dropSlot(svc, p)
-			}
-			if err != nil {
-				break
-			}
-		}
+		err := m.cleanOnce(ctx, p)
 		if err == nil {
-			m.forgetSources(p)
 			return
 		}
 		m.log.Debug("copy kept until its new owner confirms", "partition", p, "err", err)
@@ -83,45 +55,43 @@ func (m *Manager) clean(ctx context.Context, d *driver) {
 	}
 }
 
-// confirmed asks the nodes that serve p now. All that are up must say yes, at
-// least one; among them every node that a session of this one has sent data to.
-func (m *Manager) confirmed(ctx context.Context, svc *service, r *ring.Ring, p ring.Partition) error {
-	yes := 0
-	for _, x := range r.Replicas(p, svc.replicas(r)) {
-		if x.CatchingUp || !m.cfg.Up(x.Node) {
-			continue
+func (m *Manager) cleanOnce(ctx context.Context, p ring.Partition) error {
+	r := m.ring()
+	for _, svc := range m.leftovers(r, p) {
+		if err := m.confirmed(ctx, svc, r, p); err != nil {
+			return err
 		}
-		if err := m.confirm(ctx, svc, r, p, x.Node); err != nil {
-			return fmt.Errorf("%s: %w", x.Node, err)
+		if err := m.dropLeftover(svc, r, p); err != nil {
+			return err
 		}
-		yes++
 	}
-	if yes == 0 {
-		return errors.New("no node that serves the partition is up")
-	}
+	m.forgetSources(r, p)
 	return nil
 }
 
-func (m *Manager) confirm(ctx context.Context, svc *service, r *ring.Ring, p ring.Partition, node ring.NodeID) error {
-	pp, err := m.dialPipe(ctx, node, p, r.Gen(p))
-	if err != nil {
+// dropLeftover drops the file of a slot that ring r gives to others, who have
+// confirmed that they serve it.
+func (m *Manager) dropLeftover(svc *service, r *ring.Ring, p ring.Partition) error {
+	m.installMu.Lock()
+	defer m.installMu.Unlock()
+	if m.ring().Gen(p) != r.Gen(p) {
+		return errors.New("the ring has changed meanwhile") // the slot may be this node's again
+	}
+	if err := m.hold(r.Epoch); err != nil {
 		return err
 	}
-	defer pp.st.Close() //nolint:errcheck // it has said what it had to say
-	body, err := json.Marshal(confirmOpen{Services: []string{svc.Name}})
-	if err != nil {
-		return err
-	}
-	pp.head.Op, pp.head.Epoch = wire.OpConfirm, uint64(r.Epoch)
-	return pp.ask(0, body, 5*time.Second)
+	return m.dropSlot(svc, p)
 }
 
-// forgetSources deletes the notes of p's committed sessions: the files are gone,
-// so an old ring can no longer make this node serve them.
-func (m *Manager) forgetSources(p ring.Partition) {
+// forgetSources deletes the notes of p's sessions that are decided, when nothing of
+// p that ring r gives to others is left here.
+func (m *Manager) forgetSources(r *ring.Ring, p ring.Partition) {
 	notes, err := m.journal.Sessions()
+	if err == nil {
+		err = m.hold(r.Epoch)
+	}
 	if err != nil {
-		m.log.Warn("journal not read", "err", err)
+		m.log.Warn("journal notes not deleted", "partition", p, "err", err)
 		return
 	}
 	for _, n := range notes {
@@ -131,7 +101,7 @@ func (m *Manager) forgetSources(p ring.Partition) {
 		m.mu.Lock()
 		_, undecided := m.proposals[p]
 		m.mu.Unlock()
-		if undecided {
+		if _, over := m.ended(&n.Session); undecided || !over {
 			continue
 		}
 		if err := m.journal.DeleteSession(n.Session.ID); err != nil {
@@ -140,35 +110,12 @@ func (m *Manager) forgetSources(p ring.Partition) {
 	}
 }
 
-// removeStaging deletes staging files that no ready session accounts for.
-func (m *Manager) removeStaging() error {
-	names, err := m.storage.List()
-	if err != nil {
-		return err
-	}
-	for _, name := range names {
-		stem, isStaging := strings.CutSuffix(name, ".staging")
-		if !isStaging {
-			continue
-		}
-		session := stem[strings.LastIndexByte(stem, '.')+1:]
-		if _, ready := m.arrived[session]; ready {
-			continue
-		}
-		if err := m.storage.Remove(name); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // Vacant reports whether this node holds nothing any more: no slot's file, no
 // hint, no undecided session. Then it may leave the cluster.
 func (m *Manager) Vacant() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	busy := len(m.hints) > 0 || len(m.proposals) > 0 || len(m.arrived) > 0
-	return !busy && !slices.ContainsFunc(m.journal.Files(), func(string) bool { return true })
+	return len(m.hints) == 0 && len(m.proposals) == 0 && len(m.arrived) == 0 && len(m.journal.Files()) == 0
 }
 
 // Records counts what this node holds that is not deleted, hints included.
@@ -177,9 +124,7 @@ func (m *Manager) Records() (int64, error) {
 	for _, v := range m.open() {
 		total += v.store.Digest().Live
 	}
-	m.mu.Lock()
-	r := m.installed
-	m.mu.Unlock()
+	r := m.ring()
 	for _, svc := range m.services {
 		for p := range r.Assignments {
 			p := ring.Partition(p)

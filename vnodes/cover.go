@@ -42,7 +42,7 @@ func (m *Manager) Cover(ctx context.Context, c *wire.CoverCall, emit func(*wire.
 	switch g := v.gate.Load(); {
 	case tx.err != nil && !errors.Is(tx.err, ErrClosed):
 		return asError(tx.err)
-	case c.For == "" && (g.phase == gone || g.phase == proposed || tx.err != nil):
+	case tx.err != nil || c.For == "" && (g.phase == gone || g.phase == proposed):
 		return &wire.Error{Code: wire.Moved, Epoch: m.epoch()} // what came so far was right; the end may be missing
 	case err != nil:
 		return asError(err)
@@ -56,28 +56,37 @@ func (m *Manager) coverSource(ctx context.Context, svc *service, c *wire.CoverCa
 	if c.For != "" {
 		return m.hintVnode(svc, p, ring.NodeID(c.For), false)
 	}
-	for fetched := false; ; fetched = true {
+	for fetched := false; ; {
 		v, werr := m.openSlot(svc, p, c.Gen)
-		verdict, code := behind, wire.Behind
+		verdict, code, reason := behind, wire.Behind, ""
 		if werr == nil {
-			verdict, code = v.gate.Load().check(wire.OpCover, c.Gen)
+			g := v.gate.Load()
+			verdict, code = g.check(wire.OpCover, c.Gen)
+			reason = g.reason
 		} else if werr.Code != wire.Behind {
 			werr.Epoch = m.epoch()
 			return nil, werr
 		}
 		switch {
-		case verdict == admit:
+		case verdict == admit && v.opened():
 			return v, nil
+		case verdict == admit:
+			if !v.do(func(*vnode) {}) {
+				return nil, &wire.Error{Code: wire.Moved, Epoch: m.epoch()}
+			}
+			if err := v.check(); err != nil {
+				return nil, asError(err)
+			}
 		case verdict == behind && !fetched:
-			if err := m.rings.Fetch(ctx, ring.Epoch(c.Epoch), ""); err != nil {
+			fetched = true
+			if err := m.fetch(ctx, ring.Epoch(c.Epoch)); err != nil {
 				return nil, &wire.Error{Code: wire.Behind, Message: err.Error(), Epoch: m.epoch()}
 			}
-			m.install()
 			if v != nil {
 				v.do(func(*vnode) {})
 			}
-		case verdict == reject:
-			return nil, &wire.Error{Code: code, Epoch: m.epoch()}
+		case verdict == behind, verdict == reject:
+			return nil, &wire.Error{Code: code, Message: reason, Epoch: m.epoch()}
 		default:
 			return nil, &wire.Error{Code: wire.Unavailable, Message: "the partition is about to move", Epoch: m.epoch()}
 		}

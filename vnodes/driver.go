@@ -3,6 +3,7 @@ package vnodes
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -50,24 +51,28 @@ func (m *Manager) Progress() []Progress {
 // schedule starts a driver for every open session that this node drives and has
 // none for, stops those whose session has ended, and cleans up what has left.
 func (m *Manager) schedule() {
-	open := make(map[string]Session)
+	if m.ring().Epoch == 0 {
+		return // the sessions known here may have ended long ago
+	}
+	m.discardEnded()
+	open := make(map[ring.Partition]Session)
 	for _, s := range m.transfers.Sessions() {
 		if s.drives(m.node) {
-			open[s.ID] = s
+			open[s.Partition] = s
 		}
 	}
 	m.mu.Lock()
-	for _, s := range m.proposals {
-		open[s.ID] = s // whatever became of it: this node must find out
+	for p, s := range m.proposals {
+		open[p] = s // whatever became of it: this node must find out, and before anything else
 	}
-	for id, d := range m.drivers {
-		if _, ok := open[id]; !ok && d.session.ID != "" {
+	for _, d := range m.drivers {
+		if id := d.session.ID; id != "" && open[d.session.Partition].ID != id {
 			d.cancel()
 		}
 	}
 	m.mu.Unlock()
-	for _, s := range open {
-		m.drive(s.ID, s, m.carryOut)
+	for p, s := range open {
+		m.drive(fmt.Sprintf("session-%d", p), s, m.carryOut) // one at a time: they seal the same vnodes
 	}
 	m.scheduleCleaning()
 }
@@ -89,8 +94,8 @@ func (m *Manager) drive(key string, s Session, fn func(context.Context, *driver)
 		m.mu.Lock()
 		delete(m.drivers, key)
 		m.mu.Unlock()
-		if s.ID != "" {
-			m.scheduleCleaning() // the ring may have changed for the last time before this was decided
+		if s.Kind != kindHinted {
+			m.prod() // what came up while the key was taken
 		}
 	})
 	if !started {
@@ -98,6 +103,13 @@ func (m *Manager) drive(key string, s Session, fn func(context.Context, *driver)
 		delete(m.drivers, key)
 	}
 }
+
+// The kinds of work that drivers do beside the steps of the ring.
+const (
+	kindHinted  ring.StepKind = "hinted"   // hints on their way to their owner
+	kindCatchUp ring.StepKind = "catch-up" // a restarted slot takes records from the others
+	kindClean   ring.StepKind = "clean"    // a copy that has left goes
+)
 
 // carryOut tries the session until it has ended one way or the other.
 func (m *Manager) carryOut(ctx context.Context, d *driver) {
@@ -108,28 +120,58 @@ func (m *Manager) carryOut(ctx context.Context, d *driver) {
 			return
 		}
 		if ctx.Err() != nil {
-			return
+			break
 		}
 		m.log.Info("transfer attempt ended", "transfer", s.ID, "partition", s.Partition, "kind", s.Kind, "to", s.To, "err", err)
 		d.enter("waiting")
 		if !wait.sleep(ctx) {
-			return
+			break
 		}
+	}
+	// An attempt whose proposal could not be noted has left the gates sealed.
+	if committed, over := m.ended(&s); over && !committed {
+		m.unseal(&s)
 	}
 }
 
 func (m *Manager) attempt(ctx context.Context, d *driver) error {
 	s := d.session
 	m.mu.Lock()
-	_, proposes := m.proposals[s.Partition]
+	prior, proposes := m.proposals[s.Partition]
 	m.mu.Unlock()
 	switch {
-	case proposes:
+	case proposes && prior.ID == s.ID:
 		return m.settle(ctx, d)
-	case s.Kind == ring.StepAdd:
+	case proposes:
+		return fmt.Errorf("the outcome of the partition's earlier session %s is not known yet", prior.ID)
+	}
+	if _, over := m.ended(&s); over {
+		return nil
+	}
+	d.records.Store(0)
+	d.bytes.Store(0)
+	d.total.Store(0)
+	if s.Kind == ring.StepAdd {
 		return m.fill(ctx, d)
 	}
 	return m.hand(ctx, d)
+}
+
+// ended says how s has ended. over is false while s is open, or may be for all
+// that is known here.
+func (m *Manager) ended(s *Session) (committed, over bool) {
+	if m.ring().Epoch == 0 {
+		return false, false // the metadata may be older than s
+	}
+	if slices.ContainsFunc(m.transfers.Sessions(), func(o Session) bool { return o.ID == s.ID }) {
+		return false, false
+	}
+	if committed, known := m.transfers.Outcome(s.ID); known {
+		return committed, true
+	}
+	// So long ago that it is forgotten. The source gets its old place back only by a
+	// session of which it knows.
+	return m.rings.Ring().Place(s.Partition, s.From) != s.Slot, true
 }
 
 // settle proposes the switch and finds out what became of it. Until then the
@@ -138,12 +180,14 @@ func (m *Manager) settle(ctx context.Context, d *driver) error {
 	d.enter("proposed")
 	s := d.session
 	for wait := newBackoff(20*time.Millisecond, time.Second); ; {
-		err := m.transfers.Commit(ctx, s)
-		committed, known := m.transfers.Outcome(s.ID)
-		if err == nil {
-			committed, known = true, true
+		if committed, over := m.ended(&s); over {
+			return m.conclude(d, committed)
 		}
-		if known {
+		err := m.transfers.Commit(ctx, s)
+		if err == nil {
+			return m.conclude(d, true)
+		}
+		if committed, over := m.ended(&s); over {
 			return m.conclude(d, committed)
 		}
 		m.log.Info("transfer outcome not known yet", "transfer", s.ID, "partition", s.Partition, "err", err)
@@ -154,7 +198,7 @@ func (m *Manager) settle(ctx context.Context, d *driver) error {
 }
 
 // conclude opens or closes the gates for good. The note of a committed session
-// stays until the files are gone, so that a restart on an old ring serves nothing.
+// stays until the files are gone.
 func (m *Manager) conclude(d *driver, committed bool) error {
 	s := d.session
 	if committed {
@@ -167,30 +211,30 @@ func (m *Manager) conclude(d *driver, committed bool) error {
 	m.mu.Lock()
 	delete(m.proposals, s.Partition)
 	m.mu.Unlock()
-	r := m.rings.Ring()
+	r := m.ring()
 	for _, svc := range m.involved(&s, r) {
 		v := svc.vnodes[s.Partition].Load()
 		if v == nil {
 			continue
 		}
 		v.do(func(v *vnode) {
-			m.mu.Lock()
-			g := m.slotGate(svc, m.installed, s.Partition)
-			m.mu.Unlock()
-			v.setGate(g)
-			m.tellHandoff(v, s.To, committed)
+			v.setGate(m.gateOf(svc, s.Partition))
+			v.tellHandoff(s.To, committed)
 		})
+	}
+	if committed && len(m.leftovers(r, s.Partition)) == 0 {
+		m.forgetSources(r, s.Partition) // there is nothing to clean
 	}
 	return nil
 }
 
 // tellHandoff calls the user's hooks. Worker only.
-func (m *Manager) tellHandoff(v *vnode, to ring.NodeID, committed bool) {
+func (v *vnode) tellHandoff(to ring.NodeID, committed bool) {
 	user := *v.user.Load()
 	if f, ok := user.(HandoffFinisher); ok && committed {
-		f.HandoffFinished(to)
+		v.hook("HandoffFinished", func() error { f.HandoffFinished(to); return nil })
 	}
 	if c, ok := user.(HandoffCanceller); ok && !committed {
-		c.HandoffCancelled(to)
+		v.hook("HandoffCancelled", func() error { c.HandoffCancelled(to); return nil })
 	}
 }

@@ -17,7 +17,7 @@ type phase uint8
 const (
 	serving    phase = iota
 	catching         // takes effects, answers no command and no read
-	recovering       // holds everything for the moment that hints take to arrive
+	recovering       // takes effects; holds the rest for the moment that hints take to arrive, or says why they do not
 	sealed           // holds commands and effects; reads go on
 	proposed         // holds everything: the switch may be committed at any moment
 	gone             // another node serves: MOVED
@@ -30,7 +30,7 @@ type gate struct {
 	gen     uint64
 	rebuilt uint64 // requests planned before this gen are STALE
 	phase   phase
-	reason  string // of lost
+	reason  string // of lost, and of recovering in vain
 }
 
 // verdict is what the gate says of a request.
@@ -51,10 +51,10 @@ func (g *gate) check(op wire.Op, gen uint64) (verdict, wire.Code) {
 			return behind, wire.Behind
 		}
 		return reject, wire.Moved
-	case g.phase == lost:
-		return reject, wire.Unavailable
 	case gen > g.gen:
 		return behind, wire.Behind
+	case g.phase == lost:
+		return reject, wire.Unavailable
 	case gen < g.rebuilt:
 		return reject, wire.Stale
 	}
@@ -64,7 +64,11 @@ func (g *gate) check(op wire.Op, gen uint64) (verdict, wire.Code) {
 			return reject, wire.NotReadable
 		}
 	case recovering:
-		if op != wire.OpEffect {
+		switch {
+		case op == wire.OpEffect:
+		case g.reason != "":
+			return reject, wire.Unavailable
+		default:
 			return hold, 0
 		}
 	case sealed:

@@ -1,9 +1,6 @@
 package vnodes
 
 import (
-	"time"
-
-	"github.com/ringcore/ringcore/dataplane/wire"
 	"github.com/ringcore/ringcore/metadata/ring"
 )
 
@@ -53,74 +50,4 @@ type pullEnd struct {
 // confirmOpen asks whether a node serves a partition with verified data: OpConfirm.
 type confirmOpen struct {
 	Services []string `json:"services"`
-}
-
-const (
-	pipeWindow  = 16
-	pipeTimeout = 30 * time.Second // without an answer the stream counts as broken
-)
-
-// pipe is the sending end of a handoff stream.
-type pipe struct {
-	st          Stream
-	head        wire.Header // what all frames have in common
-	sent, heard uint64      // ids of the last frame sent and answered
-}
-
-// chunk sends writes of a service.
-func (p *pipe) chunk(service uint32, writes []Write) error {
-	h := p.head
-	h.Kind, h.Service = wire.KindChunk, service
-	return p.send(&h, AppendWrites(nil, writes))
-}
-
-func (p *pipe) send(h *wire.Header, body []byte) error {
-	for p.sent-p.heard >= pipeWindow {
-		if _, err := p.hear(); err != nil {
-			return err
-		}
-	}
-	p.sent++
-	h.ID = p.sent
-	if err := p.st.SetDeadline(time.Now().Add(pipeTimeout)); err != nil {
-		return err
-	}
-	if err := p.st.WriteFrame(h, body); err != nil {
-		return err
-	}
-	return p.st.Flush()
-}
-
-// ask sends a request and waits for its answer, at most for timeout.
-func (p *pipe) ask(flags wire.Flags, body []byte, timeout time.Duration) error {
-	h := p.head
-	h.Kind, h.Flags = wire.KindRequest, flags
-	if err := p.send(&h, body); err != nil {
-		return err
-	}
-	if err := p.st.SetDeadline(time.Now().Add(timeout)); err != nil {
-		return err
-	}
-	for p.heard < p.sent {
-		if _, err := p.hear(); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// hear reads one answer.
-func (p *pipe) hear() (wire.Frame, error) {
-	f, err := p.st.ReadFrame()
-	if err != nil {
-		return f, err
-	}
-	if f.Code != wire.OK {
-		return f, &wire.Error{Code: f.Code, Message: string(f.Body), Epoch: f.Epoch}
-	}
-	if f.ID != p.heard+1 {
-		return f, wire.Errorf(wire.Internal, "answer %d instead of %d", f.ID, p.heard+1)
-	}
-	p.heard++
-	return f, nil
 }

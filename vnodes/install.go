@@ -1,9 +1,11 @@
 package vnodes
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
+	"time"
 
 	"github.com/ringcore/ringcore/metadata/ring"
 )
@@ -13,41 +15,74 @@ func (m *Manager) followRing() {
 	for {
 		changed := m.rings.Changed()
 		m.install()
+		if m.ring().Epoch == 0 {
+			m.log.Warn("waiting for metadata as new as this node has seen before", "epoch", m.floor())
+			if !m.awaitRing(changed) {
+				return
+			}
+			continue
+		}
 		m.schedule()
 		select {
 		case <-changed:
+		case <-m.wake:
 		case <-m.ctx.Done():
 			return
 		}
 	}
 }
 
-// resume reads what a crash or stop has left: sessions proposed or ready, and
-// slots that must hear from others before they serve.
+// awaitRing asks the other members for a ring that may be installed. It returns
+// when there is something to look at; false when the manager closes.
+func (m *Manager) awaitRing(changed <-chan struct{}) bool {
+	for wait := newBackoff(20*time.Millisecond, time.Second); ; {
+		ctx, cancel := context.WithTimeout(m.ctx, 2*time.Second)
+		err := m.rings.Fetch(ctx, m.floor(), "")
+		cancel()
+		if err == nil {
+			return m.ctx.Err() == nil
+		}
+		select {
+		case <-changed:
+			return true
+		default:
+		}
+		if !wait.sleep(m.ctx) {
+			return false
+		}
+	}
+}
+
+// prod has followRing look again for what there is to drive.
+func (m *Manager) prod() {
+	select {
+	case m.wake <- struct{}{}:
+	default: // prodded already
+	}
+}
+
+// resume reads what a crash or stop has left, sessions proposed or ready, and
+// installs the ring if it is as new as what this node has acted on.
 func (m *Manager) resume() error {
 	notes, err := m.journal.Sessions()
 	if err != nil {
 		return fmt.Errorf("read the vnodes' journal: %w", err)
 	}
 	for _, n := range notes {
-		switch n.State {
+		switch p := n.Session.Partition; n.State {
 		case noteProposed:
-			m.proposals[n.Session.Partition] = n.Session
+			// Of several all but the last are decided: their files only have not gone yet.
+			if other, ok := m.proposals[p]; !ok || other.Gen < n.Session.Gen {
+				m.proposals[p] = n.Session
+			}
 		case noteReady:
 			m.arrived[n.Session.ID] = &arrival{note: n, stores: make(map[string]Store)}
 		}
 	}
-	if err := m.findHints(); err != nil {
+	if err := m.findFiles(); err != nil {
 		return err
 	}
-	others := len(m.transfers.Others()) > 0
-	if others {
-		m.awaitOthers(m.rings.Ring())
-	}
 	m.install()
-	if others {
-		m.spawn(m.askForHints)
-	}
 	return nil
 }
 
@@ -56,15 +91,19 @@ func (m *Manager) resume() error {
 func (m *Manager) install() {
 	m.installMu.Lock()
 	defer m.installMu.Unlock()
-	m.mu.Lock()
-	old, r := m.installed, m.rings.Ring()
-	m.mu.Unlock()
-	if old != nil && r.Epoch <= old.Epoch {
+	floor := m.floor() // first: it rises to rings that have been in force
+	old, r := m.ring(), m.rings.Ring()
+	if r.Epoch <= old.Epoch || r.Epoch < floor || m.ctx.Err() != nil {
 		return
 	}
+	if old.Epoch == 0 && len(m.transfers.Others()) > 0 {
+		m.awaitOthers(r)
+		defer m.spawn(m.askForHints)
+	}
+	var changed []ring.Partition
 	for p := range r.Assignments {
-		p := ring.Partition(p)
-		if old == nil || old.Gen(p) != r.Gen(p) {
+		if p := ring.Partition(p); old.Gen(p) != r.Gen(p) {
+			changed = append(changed, p)
 			m.takeOver(old, r, p)
 		}
 	}
@@ -72,49 +111,58 @@ func (m *Manager) install() {
 	m.installed = r
 	m.mu.Unlock()
 	for _, svc := range m.services {
-		for p := range svc.vnodes {
-			p := ring.Partition(p)
-			if v := svc.vnodes[p].Load(); v != nil && (old == nil || old.Gen(p) != r.Gen(p)) {
-				m.regate(v, svc, r, p)
-			}
+		for _, p := range changed {
+			m.regate(svc, p)
 		}
 	}
 }
 
-// regate posts the gate that ring r asks for. A vnode that is sealed stays so
-// until its transfer's driver says otherwise, unless the ring has moved it.
-func (m *Manager) regate(v *vnode, svc *service, r *ring.Ring, p ring.Partition) {
+// regate posts the gate that the ring asks for to the slot's vnode, if it is open.
+// A vnode that is sealed stays so until its transfer's driver says otherwise, unless
+// the ring has moved it.
+func (m *Manager) regate(svc *service, p ring.Partition) {
+	v := svc.vnodes[p].Load()
+	if v == nil {
+		return
+	}
 	v.post(func(v *vnode) {
-		m.mu.Lock()
-		g := m.slotGate(svc, r, p)
-		m.mu.Unlock()
-		now := v.gate.Load()
-		if g.gen < now.gen {
-			return
-		}
-		if now.phase == sealed && g.phase == serving {
+		g := m.gateOf(svc, p)
+		if v.gate.Load().phase == sealed && g.phase == serving {
 			g.phase = sealed
 		}
 		v.setGate(g)
 	})
 }
 
+// gateOf is the gate that the installed ring asks for.
+func (m *Manager) gateOf(svc *service, p ring.Partition) gate {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.slotGate(svc, m.installed, p)
+}
+
 // takeOver readies the slots of p that ring r gives to this node and old did not.
 func (m *Manager) takeOver(old, r *ring.Ring, p ring.Partition) {
 	a := m.arrivalFor(r, p)
+	failed := make(map[string]Digest)
 	for _, svc := range m.services {
-		n := svc.replicas(r)
 		place := r.Place(p, m.node)
-		held := old != nil && within(old.Place(p, m.node), svc.replicas(old))
-		if !within(place, n) || held {
+		if !within(place, svc.replicas(r)) || within(old.Place(p, m.node), svc.replicas(old)) {
 			continue
 		}
-		m.setLost(svc, p, m.activate(svc, r, p, a, old != nil))
+		err := m.activate(svc, r, p, a, old.Epoch > 0)
+		m.setLost(svc, p, err)
+		if err != nil && a != nil && a.note.moves(svc.Name) {
+			failed[svc.Name] = a.note.Digests[svc.Name]
+			if st := a.stores[svc.Name]; st != nil {
+				_ = st.Close() // if it is not closed already; the error that counts is noted
+			}
+		}
 	}
 	if a == nil {
 		return
 	}
-	if err := m.forget(a); err != nil { // a second activation would undo what comes now
+	if err := m.forget(a, failed); err != nil { // a second activation would undo what comes now
 		for _, svc := range m.services {
 			if a.note.moves(svc.Name) {
 				m.setLost(svc, p, err)
@@ -142,11 +190,18 @@ func within(place, n int) bool { return place >= 0 && place < n }
 func (m *Manager) arrivalFor(r *ring.Ring, p ring.Partition) *arrival {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	place := r.Place(p, m.node)
+	if place < 0 || r.Assignments[p].Replicas[place].CatchingUp {
+		return nil // an added slot is filled, never handed over
+	}
 	for _, a := range m.arrived {
-		if a.note.Session.Partition == p && r.Gen(p) > a.note.Session.Gen {
-			if committed, known := m.transfers.Outcome(a.note.Session.ID); committed || !known {
-				return a
-			}
+		if s := &a.note.Session; s.Partition != p || r.Gen(p) <= s.Gen {
+			continue
+		}
+		// When it is known no more: nothing else could have made this node a readable
+		// replica, as everything else would have discarded the arrival first.
+		if committed, known := m.transfers.Outcome(a.note.Session.ID); committed || !known {
+			return a
 		}
 	}
 	return nil
@@ -158,11 +213,16 @@ var errNoData = errors.New("no transfer has delivered it")
 // empty one for a slot that is added. running is false at start, when a slot that
 // is simply there needs nothing.
 func (m *Manager) activate(svc *service, r *ring.Ring, p ring.Partition, a *arrival, running bool) error {
-	switch {
-	case a != nil && a.note.moves(svc.Name):
-		return m.promote(svc, r, p, a)
-	case !running:
+	arrives := a != nil && a.note.moves(svc.Name)
+	if !arrives && !running {
 		return nil
+	}
+	if err := m.hold(r.Epoch); err != nil {
+		return err
+	}
+	switch {
+	case arrives:
+		return m.promote(svc, r, p, a)
 	case r.Assignments[p].Replicas[r.Place(p, m.node)].CatchingUp:
 		return m.dropSlot(svc, p) // what an earlier tenure left is stale
 	}
@@ -180,7 +240,7 @@ func (m *Manager) promote(svc *service, r *ring.Ring, p ring.Partition, a *arriv
 		var err error
 		st, err = m.storage.Open(m.identity(svc, p, ""), stagingFile(svc, p, a.note.Session.ID))
 		if errors.Is(err, fs.ErrNotExist) {
-			return nil // renamed already, before a crash
+			return m.checkPromoted(svc, p, a.note.Session.ID) // renamed already, before a crash?
 		}
 		if err != nil {
 			return err
@@ -201,35 +261,56 @@ func (m *Manager) promote(svc *service, r *ring.Ring, p ring.Partition, a *arriv
 	return nil
 }
 
+// checkPromoted reports whether the slot's file is the one that session has filled.
+func (m *Manager) checkPromoted(svc *service, p ring.Partition, session string) error {
+	st, err := m.storage.Open(m.identity(svc, p, ""), slotFile(svc, p))
+	if err != nil {
+		return fmt.Errorf("neither staged nor in place: %w", err)
+	}
+	if from := IdentityOf(st).Session; from != session {
+		return errors.Join(fmt.Errorf("the slot's file came with session %q, not %q: %w", from, session, ErrCorrupt), st.Close())
+	}
+	return st.Close()
+}
+
 // dropSlot ends a slot's vnode and deletes its file, whichever of them there is.
+// m.installMu is held.
 func (m *Manager) dropSlot(svc *service, p ring.Partition) error {
 	name := slotFile(svc, p)
 	m.mu.Lock()
 	v := svc.vnodes[p].Swap(nil)
 	m.mu.Unlock()
-	switch {
-	case v != nil:
+	if v != nil {
 		v.stop()
 		if err := v.store.Drop(); err != nil {
+			m.log.Warn("slot's file not closed", "service", svc.Name, "partition", p, "err", err)
+		}
+	}
+	if m.journal.HasFile(name) {
+		if err := errors.Join(m.storage.Remove(name), m.journal.UnmarkFile(name)); err != nil {
 			return err
 		}
-		if d, ok := (*v.user.Load()).(Dropper); ok {
-			d.Dropped()
-		}
-	case m.journal.HasFile(name):
-		if err := m.storage.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-	default:
+	}
+	if v == nil {
 		return nil
 	}
-	return m.journal.UnmarkFile(name)
+	if d, ok := (*v.user.Load()).(Dropper); ok {
+		v.hook("Dropped", func() error { d.Dropped(); return nil })
+	}
+	return nil
 }
 
-// forget removes the note of an arrival that has been activated.
-func (m *Manager) forget(a *arrival) error {
+// forget removes the note of an arrival that has been activated, but for the
+// services that failed: their staged files are tried again by the next start.
+func (m *Manager) forget(a *arrival, failed map[string]Digest) error {
+	id := a.note.Session.ID
 	m.mu.Lock()
-	delete(m.arrived, a.note.Session.ID)
+	delete(m.arrived, id)
 	m.mu.Unlock()
-	return m.journal.DeleteSession(a.note.Session.ID)
+	if len(failed) == 0 {
+		return m.journal.DeleteSession(id)
+	}
+	note := a.note
+	note.Digests = failed
+	return m.journal.PutSession(note)
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"path/filepath"
 	"strconv"
@@ -102,14 +101,17 @@ type Manager struct {
 	closeMu sync.RWMutex // held to add a task, so that none begins after Close has
 	closed  bool
 
-	installMu sync.Mutex // held while a ring is installed: one after the other
+	wake      chan struct{} // one slot: a driver has ended, there may be more to drive
+	installMu sync.Mutex    // held while slots change hands: to install a ring, to drop what has left
+	holdMu    sync.Mutex    // held while held is made durable
+	held      ring.Epoch    // the journal's: no older ring is ever installed
 
-	mu        sync.Mutex // held to open, install and drop; never while waiting for a worker or the network
-	installed *ring.Ring
+	mu        sync.Mutex                 // held to open, install and drop; never while waiting for a worker or the network
+	installed *ring.Ring                 // of epoch 0 and without replicas until the first one is installed
 	hints     map[vnodeID]*vnode         // fallbacks that are open
 	lostSeats map[vnodeID]string         // why a slot's data is not here
 	catchUps  map[vnodeID]struct{}       // slots that must catch up before they serve, though the ring says readable
-	waiting   map[vnodeID]struct{}       // slots that wait for hints
+	waiting   map[vnodeID]string         // slots that wait for hints, and why in vain for now, if so
 	drivers   map[string]*driver         // by session, and by purpose
 	arrived   map[string]*arrival        // sessions that this node holds ready, by id
 	incoming  map[string]*incoming       // streams that fill staging files, by session id
@@ -122,7 +124,7 @@ func Open(cfg Config) (*Manager, error) {
 	m := &Manager{
 		cfg: cfg, log: cfg.Logger, now: cfg.Now, node: cfg.Node, rings: cfg.Rings, transfers: cfg.Transfers,
 		services: make(map[uint32]*service), hints: make(map[vnodeID]*vnode), lostSeats: make(map[vnodeID]string),
-		catchUps: make(map[vnodeID]struct{}), waiting: make(map[vnodeID]struct{}),
+		catchUps: make(map[vnodeID]struct{}), waiting: make(map[vnodeID]string), wake: make(chan struct{}, 1),
 		drivers: make(map[string]*driver), proposals: make(map[ring.Partition]Session),
 		arrived: make(map[string]*arrival), incoming: make(map[string]*incoming),
 	}
@@ -142,6 +144,7 @@ func Open(cfg Config) (*Manager, error) {
 	if err := m.register(cfg.Services); err != nil {
 		return nil, err
 	}
+	m.installed = &ring.Ring{N: m.rings.Ring().N, Assignments: make([]ring.Assignment, m.rings.Ring().Q())}
 	if err := m.openFiles(); err != nil {
 		return nil, err
 	}
@@ -195,7 +198,7 @@ func (m *Manager) openFiles() error {
 	if err != nil {
 		return errors.Join(err, m.journal.Close())
 	}
-	m.clock = c
+	m.clock, m.held = c, m.journal.Epoch()
 	return nil
 }
 
@@ -206,6 +209,8 @@ func (m *Manager) Close() error {
 	m.closeMu.Unlock()
 	m.cancel()
 	m.tasks.Wait()
+	m.installMu.Lock() // from here on install does nothing
+	m.installMu.Unlock()
 	var errs []error
 	for _, v := range m.open() {
 		v.stop()
@@ -238,28 +243,6 @@ func (m *Manager) open() []*vnode {
 	return all
 }
 
-// Service says what routing must know of a service; false if it is not registered here.
-func (m *Manager) Service(id uint32) (wire.ServiceInfo, bool) {
-	svc := m.services[id]
-	if svc == nil {
-		return wire.ServiceInfo{}, false
-	}
-	return svc.info(m.rings.Ring()), true
-}
-
-// Resolve makes one reply of several replicas' replies to query q.
-func (m *Manager) Resolve(id uint32, _ ring.Partition, q []byte, replies [][]byte) ([]byte, error) {
-	svc := m.services[id]
-	if svc == nil {
-		return nil, wire.Errorf(wire.BadRequest, "unknown service")
-	}
-	r, ok := svc.proto.(Resolver)
-	if !ok {
-		return replies[0], nil
-	}
-	return r.Resolve(q, replies)
-}
-
 // Observe moves the node's clock past a stamp that a replica has shown.
 func (m *Manager) Observe(s wire.Stamp) {
 	if err := m.clock.Observe(s.Time); err != nil {
@@ -277,157 +260,46 @@ func (m *Manager) stamp(have Stamp, id uint64) (Stamp, error) {
 	return Stamp{Time: t, Node: m.nodeBits, ID: id}, err
 }
 
-// Dispatch hands r to its vnode. It does not block; see wire.Request.Done. Reads
-// are answered on the calling goroutine if nothing stands in their way.
-func (m *Manager) Dispatch(r *wire.Request) {
-	svc := m.services[r.Service]
-	if svc == nil {
-		m.fail(r, wire.BadRequest, "unknown service")
-		return
-	}
-	if int(r.Partition) >= len(svc.vnodes) {
-		m.fail(r, wire.BadRequest, "no such partition")
-		return
-	}
-	v, err := m.vnodeFor(svc, r)
-	if err != nil {
-		if err.Code == wire.Behind {
-			m.catchUp(r)
-			return
-		}
-		m.fail(r, err.Code, err.Message)
-		return
-	}
-	if r.Op == wire.OpRead && v.opened() {
-		if verdict, _ := v.gate.Load().check(r.Op, r.Gen); verdict == admit {
-			v.query(r)
-			return
-		}
-	}
-	v.enqueue(r)
-}
-
-func (m *Manager) vnodeFor(svc *service, r *wire.Request) (*vnode, *wire.Error) {
-	p := ring.Partition(r.Partition)
-	if r.Flags&wire.FlagFallback != 0 {
-		create := r.Op != wire.OpRead
-		v, err := m.hintVnode(svc, p, ring.NodeID(r.For), create)
-		switch {
-		case err != nil:
-			return nil, asError(err)
-		case v == nil:
-			return nil, errPartial
-		}
-		r.Gen = 0 // hints belong to the slot, whatever the ring
-		return v, nil
-	}
-	if v := svc.vnodes[p].Load(); v != nil {
-		return v, nil
-	}
-	return m.openSlot(svc, p, r.Gen)
-}
-
-// openSlot opens the vnode of a slot on its first use.
-func (m *Manager) openSlot(svc *service, p ring.Partition, gen uint64) (*vnode, *wire.Error) {
+// ring is the ring that the gates check, or will as soon as what is posted to
+// the workers has run. Before the first one its epoch is 0.
+func (m *Manager) ring() *ring.Ring {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if v := svc.vnodes[p].Load(); v != nil {
-		return v, nil
-	}
-	if m.ctx.Err() != nil {
-		return nil, wire.Errorf(wire.ShuttingDown, "the node is stopping")
-	}
-	r := m.installed
-	place := r.Place(p, m.node)
-	if place < 0 || place >= svc.replicas(r) {
-		if gen > uint64(r.Gen(p)) {
-			return nil, wire.Errorf(wire.Behind, "")
-		}
-		return nil, wire.Errorf(wire.Moved, "")
-	}
-	id := vnodeID{service: svc.id, partition: p}
-	name := slotFile(svc, p)
-	if why, isLost := m.lostSeats[id]; isLost {
-		return nil, wire.Errorf(wire.Unavailable, "%s", why)
-	}
-	st := m.slotStore(m.identity(svc, p, ""), name)
-	v := newVnode(m, svc, id, name, st, m.slotGate(svc, r, p))
-	svc.vnodes[p].Store(v)
-	return v, nil
+	return m.installed
 }
 
-// slotStore is the store of a slot's vnode. Its file is in the journal from when
-// it is made until it is dropped, so that a lost one is noticed.
-func (m *Manager) slotStore(id Identity, name string) *slotStore {
-	return &slotStore{
-		name: name,
-		open: func() (Store, error) {
-			st, err := m.storage.Open(id, name)
-			if errors.Is(err, fs.ErrNotExist) && m.journal.HasFile(name) {
-				return nil, fmt.Errorf("%w: its file is gone", ErrCorrupt)
-			}
-			if err == nil {
-				m.clock.ObserveTrusted(st.MaxTime())
-			}
-			return st, err
-		},
-		create: func() (Store, error) {
-			st, err := m.storage.Create(id, name)
-			if err != nil {
-				return nil, err
-			}
-			if err := m.journal.MarkFile(name); err != nil {
-				return nil, errors.Join(err, st.Drop())
-			}
-			return st, nil
-		},
+// hold makes durable that this node acts on the ring of epoch: from now on it
+// never serves by an older one, whatever metadata a restart finds. It comes before
+// anything that is right only because of that ring: using data that came with it,
+// deleting what left with it, telling another node that it is known here.
+func (m *Manager) hold(epoch ring.Epoch) error {
+	m.holdMu.Lock()
+	defer m.holdMu.Unlock()
+	if epoch <= m.held {
+		return nil
 	}
+	if err := m.journal.SetEpoch(epoch); err != nil {
+		return fmt.Errorf("note the ring's epoch: %w", err)
+	}
+	m.held = epoch
+	return nil
 }
 
-func (m *Manager) identity(svc *service, p ring.Partition, fallback ring.NodeID) Identity {
-	return Identity{
-		ClusterID: m.cfg.ClusterID, NodeID: string(m.node), Service: svc.Name, Partition: int(p), For: string(fallback),
-	}
+// floor is the epoch that the ring must have to be installed.
+func (m *Manager) floor() ring.Epoch {
+	m.holdMu.Lock()
+	defer m.holdMu.Unlock()
+	return m.held
 }
 
-// slotGate is the gate of a slot's vnode that is opened under ring r. m.mu is held.
-func (m *Manager) slotGate(svc *service, r *ring.Ring, p ring.Partition) gate {
-	a := &r.Assignments[p]
-	g := gate{gen: uint64(a.Gen), rebuilt: uint64(a.Rebuilt)}
-	id := vnodeID{service: svc.id, partition: p}
-	session, proposes := m.proposals[p]
-	proposes = proposes && session.moves(svc.replicas(r))
-	_, behind := m.catchUps[id]
-	_, waits := m.waiting[id]
-	switch place := r.Place(p, m.node); {
-	case place < 0 || place >= svc.replicas(r):
-		g.phase = gone
-	case proposes:
-		g.phase = proposed
-	case a.Replicas[place].CatchingUp || behind:
-		g.phase = catching
-	case waits:
-		g.phase = recovering
+// enter counts the caller among the tasks that Close waits for; false if Close has begun.
+func (m *Manager) enter() bool {
+	m.closeMu.RLock()
+	defer m.closeMu.RUnlock()
+	if !m.closed {
+		m.tasks.Add(1)
 	}
-	return g
-}
-
-// catchUp fetches the ring that r was planned with, then dispatches r again.
-func (m *Manager) catchUp(r *wire.Request) {
-	started := m.spawn(func() {
-		ctx, cancel := context.WithTimeout(m.ctx, 500*time.Millisecond)
-		defer cancel()
-		err := m.rings.Fetch(ctx, ring.Epoch(r.Epoch), "")
-		m.install()
-		if have := m.rings.Ring().Gen(ring.Partition(r.Partition)); err != nil || uint64(have) < r.Gen {
-			m.fail(r, wire.Behind, "the request was planned with a ring that this node cannot fetch")
-			return
-		}
-		m.Dispatch(r)
-	})
-	if !started {
-		m.fail(r, wire.ShuttingDown, "the node is stopping")
-	}
+	return !m.closed
 }
 
 // spawn runs fn in a goroutine that Close waits for; false if Close has begun.
@@ -439,35 +311,4 @@ func (m *Manager) spawn(fn func()) bool {
 	}
 	m.tasks.Go(fn)
 	return true
-}
-
-func (m *Manager) epoch() uint64 { return uint64(m.rings.Ring().Epoch) }
-
-func (m *Manager) fail(r *wire.Request, code wire.Code, message string) {
-	r.Done(code, m.epoch(), []byte(message))
-}
-
-func (m *Manager) failErr(r *wire.Request, err error) {
-	e := asError(err)
-	m.fail(r, e.Code, e.Message)
-}
-
-func (m *Manager) reply(r *wire.Request, body []byte, err error) {
-	if err != nil {
-		m.failErr(r, err)
-		return
-	}
-	r.Done(wire.OK, m.epoch(), body)
-}
-
-func slotFile(svc *service, p ring.Partition) string {
-	return fmt.Sprintf("%s/p%04d.bolt", svc.Name, p)
-}
-
-func stagingFile(svc *service, p ring.Partition, session string) string {
-	return fmt.Sprintf("%s/p%04d.%s.staging", svc.Name, p, session)
-}
-
-func hintFile(svc *service, p ring.Partition, fallback ring.NodeID) string {
-	return fmt.Sprintf("%s/hints/p%04d.%s.bolt", svc.Name, p, fallback)
 }

@@ -158,10 +158,12 @@ func (m *Manager) sendRecords(ctx context.Context, st Stream, f *wire.Frame) err
 	}
 	fctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
-	if err := m.rings.Fetch(fctx, ring.Epoch(f.Epoch), ""); err != nil {
-		return wire.Errorf(wire.Behind, "%v", err)
+	if err := m.fetch(fctx, ring.Epoch(f.Epoch)); err != nil {
+		return err
 	}
-	m.install()
+	if err := m.hold(m.ring().Epoch); err != nil { // the asker relies on it, also after a restart
+		return err
+	}
 	end := pullEnd{Records: make(map[string]int64)}
 	h := wire.Header{Kind: wire.KindChunk, Op: wire.OpPull, ID: f.ID, Partition: f.Partition}
 	for _, name := range open.Services {
@@ -205,9 +207,9 @@ func (m *Manager) sendRecords(ctx context.Context, st Stream, f *wire.Frame) err
 // pullSource is the slot's vnode, serving at gen or later, with all that it has
 // accepted before durable.
 func (m *Manager) pullSource(svc *service, p ring.Partition, gen uint64) (*vnode, error) {
-	v, err := m.openSlot(svc, p, 0)
-	if err != nil {
-		return nil, err
+	v, werr := m.openSlot(svc, p, 0)
+	if werr != nil {
+		return nil, werr
 	}
 	v.do(func(*vnode) {}) // behind any new gate
 	switch g := v.gate.Load(); {
@@ -215,7 +217,7 @@ func (m *Manager) pullSource(svc *service, p ring.Partition, gen uint64) (*vnode
 		return nil, wire.Errorf(wire.Behind, "gen %d is not known here", gen)
 	case g.phase == catching || g.phase == lost:
 		return nil, wire.Errorf(wire.NotReadable, "this replica is catching up itself")
-	case g.phase == gone:
+	case g.phase == gone || g.phase == proposed:
 		return nil, wire.Errorf(wire.Moved, "")
 	}
 	if err := v.check(); err != nil {

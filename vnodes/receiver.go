@@ -45,66 +45,6 @@ type incoming struct {
 	done chan struct{}
 }
 
-// ServeStream answers a stream that another node has opened with the request
-// first: OpHandoff, OpPull, OpConfirm or OpHintsFor. It returns when the stream has ended.
-func (m *Manager) ServeStream(ctx context.Context, st Stream, first wire.Frame) {
-	m.closeMu.RLock()
-	if m.closed {
-		m.closeMu.RUnlock()
-		return
-	}
-	m.tasks.Add(1)
-	m.closeMu.RUnlock()
-	defer m.tasks.Done()
-	stop := context.AfterFunc(m.ctx, func() { _ = st.Close() })
-	defer stop()
-	answer := answerer{m: m, st: st}
-	if int(first.Partition) >= m.rings.Ring().Q() {
-		answer.fail(&first, wire.Errorf(wire.BadRequest, "no such partition"))
-		return
-	}
-	switch first.Op {
-	case wire.OpHandoff:
-		m.receive(ctx, &answer, &first)
-	case wire.OpPull:
-		m.servePull(ctx, &answer, &first)
-	case wire.OpConfirm:
-		m.serveConfirm(ctx, &answer, &first)
-	case wire.OpHintsFor:
-		m.serveHintsFor(&answer, &first)
-	default:
-		answer.fail(&first, wire.Errorf(wire.BadRequest, "operation %d on a stream", first.Op))
-	}
-}
-
-// answerer writes the answers of a stream.
-type answerer struct {
-	m  *Manager
-	st Stream
-}
-
-func (a *answerer) ok(f *wire.Frame, body []byte) error {
-	return a.write(f, wire.OK, body)
-}
-
-func (a *answerer) fail(f *wire.Frame, err error) {
-	e := asError(err)
-	if werr := a.write(f, e.Code, []byte(e.Message)); werr != nil {
-		a.m.log.Debug("stream broke", "err", werr)
-	}
-}
-
-func (a *answerer) write(f *wire.Frame, code wire.Code, body []byte) error {
-	h := wire.Header{Kind: wire.KindReply, Op: f.Op, Code: code, ID: f.ID, Partition: f.Partition, Epoch: a.m.epoch()}
-	if err := a.st.SetDeadline(time.Now().Add(pipeTimeout)); err != nil {
-		return err
-	}
-	if err := a.st.WriteFrame(&h, body); err != nil {
-		return err
-	}
-	return a.st.Flush()
-}
-
 // receiver is the target's side of one handoff stream.
 type receiver struct {
 	m        *Manager
@@ -112,14 +52,14 @@ type receiver struct {
 	p        ring.Partition
 	services map[uint32]*service
 	staging  map[string]Store // of modeStage
-	seen     map[string]int64 // records received, by service
+	ready    bool             // all is verified and noted: nothing may follow
 }
 
 // receive serves a handoff stream.
 func (m *Manager) receive(ctx context.Context, answer *answerer, first *wire.Frame) {
 	rc := &receiver{
 		m: m, p: ring.Partition(first.Partition), services: make(map[uint32]*service),
-		staging: make(map[string]Store), seen: make(map[string]int64),
+		staging: make(map[string]Store),
 	}
 	defer rc.close()
 	if err := rc.begin(ctx, answer.st, first); err != nil {
@@ -187,14 +127,13 @@ func (rc *receiver) begin(ctx context.Context, st Stream, first *wire.Frame) err
 func (rc *receiver) checkSession(ctx context.Context, epoch ring.Epoch) error {
 	fctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
-	if err := rc.m.rings.Fetch(fctx, epoch, ""); err != nil {
-		return wire.Errorf(wire.Behind, "fetch ring %d: %v", epoch, err)
+	if err := rc.m.fetch(fctx, epoch); err != nil {
+		return err
 	}
-	rc.m.install()
-	if !slices.ContainsFunc(rc.m.transfers.Sessions(), func(s Session) bool { return s == rc.open.Session }) {
+	if rc.open.Session.Partition != rc.p || !slices.Contains(rc.m.transfers.Sessions(), rc.open.Session) {
 		return wire.Errorf(wire.Conflict, "session %s is not open", rc.open.Session.ID)
 	}
-	return nil
+	return rc.m.hold(rc.m.ring().Epoch) // in which it is open: without it a restart could not judge how it ended
 }
 
 // enterSession makes this stream the only one of its session and clears what an
@@ -220,7 +159,7 @@ func (m *Manager) enterSession(rc *receiver, st Stream) (leave func(), err error
 		m.mu.Unlock()
 		close(in.done)
 	}
-	if err := m.discard(id); err != nil {
+	if err := m.discardAll(rc.p); err != nil {
 		leave()
 		return nil, err
 	}
@@ -233,8 +172,26 @@ func (m *Manager) enterSession(rc *receiver, st Stream) (leave func(), err error
 	return leave, nil
 }
 
-// discard forgets what is staged for a session: its source begins anew, or it was
-// aborted. The source has not proposed, or the session has ended.
+// discardAll forgets what is staged for p: another session has begun, so that of
+// any other has ended without effect; or the same one begins anew, and its source has
+// not proposed.
+func (m *Manager) discardAll(p ring.Partition) error {
+	m.mu.Lock()
+	var old []string
+	for id, a := range m.arrived {
+		if a.note.Session.Partition == p {
+			old = append(old, id)
+		}
+	}
+	m.mu.Unlock()
+	var errs []error
+	for _, id := range old {
+		errs = append(errs, m.discard(id))
+	}
+	return errors.Join(errs...)
+}
+
+// discard forgets what is staged for a session.
 func (m *Manager) discard(session string) error {
 	m.mu.Lock()
 	a := m.arrived[session]
@@ -247,11 +204,39 @@ func (m *Manager) discard(session string) error {
 	for _, st := range a.stores {
 		errs = append(errs, st.Drop())
 	}
+	for name := range a.note.Digests { // of an earlier run: staged, and not opened by this one
+		if svc := m.services[wire.ServiceID(name)]; svc != nil && a.stores[name] == nil {
+			errs = append(errs, m.storage.Remove(stagingFile(svc, a.note.Session.Partition, session)))
+		}
+	}
 	return errors.Join(errs...)
+}
+
+// discardEnded forgets what is staged for sessions that have ended without giving
+// their partition to this node.
+func (m *Manager) discardEnded() {
+	m.mu.Lock()
+	var notes []SessionNote
+	for _, a := range m.arrived {
+		notes = append(notes, a.note)
+	}
+	m.mu.Unlock()
+	for _, n := range notes {
+		committed, over := m.ended(&n.Session)
+		if !over || committed && m.ring().Gen(n.Session.Partition) <= n.Session.Gen {
+			continue
+		}
+		if err := m.discard(n.Session.ID); err != nil {
+			m.log.Warn("ended session not discarded", "transfer", n.Session.ID, "err", err)
+		}
+	}
 }
 
 // take handles one frame.
 func (rc *receiver) take(f *wire.Frame) error {
+	if rc.ready {
+		return wire.Errorf(wire.BadRequest, "a frame behind the end")
+	}
 	if f.Kind == wire.KindRequest && f.Flags&wire.FlagLast != 0 {
 		return rc.end(f)
 	}
@@ -266,7 +251,6 @@ func (rc *receiver) take(f *wire.Frame) error {
 	for i := range writes {
 		rc.m.clock.ObserveTrusted(writes[i].Record.Stamp.Time)
 	}
-	rc.seen[svc.Name] += int64(len(writes))
 	if rc.open.Mode == modeStage {
 		return rc.stage(svc, writes)
 	}
@@ -315,8 +299,15 @@ func (rc *receiver) merge(svc *service, writes []Write) error {
 func (v *vnode) mergeWait(writes []Write) error {
 	done := make(chan error, 1)
 	ok := v.post(func(v *vnode) {
-		if g := v.gate.Load(); g.phase == gone || g.phase == lost || g.phase == proposed {
+		switch g := v.gate.Load(); g.phase {
+		case gone, proposed:
 			done <- wire.Errorf(wire.Moved, "")
+			return
+		case lost:
+			done <- wire.Errorf(wire.Unavailable, "%s", g.reason)
+			return
+		case sealed: // all that will be handed on has been read
+			done <- wire.Errorf(wire.Unavailable, "the partition is about to move")
 			return
 		}
 		v.merge(writes, false, func(_ Stamp, err error) { done <- err })
@@ -353,7 +344,11 @@ func (rc *receiver) end(f *wire.Frame) error {
 	rc.m.mu.Lock()
 	rc.m.arrived[note.Session.ID] = &arrival{note: note, stores: rc.staging}
 	rc.m.mu.Unlock()
-	rc.staging = nil
+	rc.staging, rc.ready = nil, true
+	// If the session was aborted meanwhile, nobody else looks at what has arrived.
+	if committed, over := rc.m.ended(&note.Session); over && !committed {
+		return errors.Join(wire.Errorf(wire.Conflict, "session %s was aborted", note.Session.ID), rc.m.discard(note.Session.ID))
+	}
 	return nil
 }
 
@@ -363,48 +358,5 @@ func (rc *receiver) close() {
 		if err := st.Drop(); err != nil {
 			rc.m.log.Warn("staging file not removed", "partition", rc.p, "err", err)
 		}
-	}
-}
-
-// serveConfirm answers OK if this node serves the partition, at the gen that the
-// asker knows or later, with verified data.
-func (m *Manager) serveConfirm(ctx context.Context, answer *answerer, f *wire.Frame) {
-	var open confirmOpen
-	if err := json.Unmarshal(f.Body, &open); err != nil {
-		answer.fail(f, wire.Errorf(wire.BadRequest, "%v", err))
-		return
-	}
-	fctx, cancel := context.WithTimeout(ctx, 2*time.Second)
-	defer cancel()
-	if err := m.rings.Fetch(fctx, ring.Epoch(f.Epoch), ""); err != nil {
-		answer.fail(f, wire.Errorf(wire.Behind, "%v", err))
-		return
-	}
-	m.install()
-	for _, name := range open.Services {
-		svc := m.services[wire.ServiceID(name)]
-		if svc == nil {
-			answer.fail(f, wire.Errorf(wire.Refused, "service %s is not registered on this node", name))
-			return
-		}
-		v, err := m.openSlot(svc, ring.Partition(f.Partition), 0)
-		if err != nil {
-			answer.fail(f, err)
-			return
-		}
-		if now := v.gate.Load().phase; now != serving && now != sealed && now != recovering {
-			v.do(func(*vnode) {}) // a new gate may be on its way
-			if now = v.gate.Load().phase; now != serving && now != sealed && now != recovering {
-				answer.fail(f, wire.Errorf(wire.Unavailable, "service %s does not serve here yet", name))
-				return
-			}
-		}
-		if err := v.check(); err != nil {
-			answer.fail(f, err)
-			return
-		}
-	}
-	if err := answer.ok(f, nil); err != nil {
-		m.log.Debug("stream broke", "err", err)
 	}
 }

@@ -20,22 +20,25 @@ const (
 // handing is one attempt to hand a partition's data on: the source's side of a
 // move, a swap or a drop.
 type handing struct {
-	m      *Manager
-	d      *driver
-	vnodes []*vnode
-	tails  []*tail
-	pipes  []*pipe
+	m        *Manager
+	d        *driver
+	vnodes   []*vnode
+	tails    []*tail
+	started  int // of vnodes: told that a handoff starts
+	pipes    []*pipe
+	proposed bool // what becomes of it is no longer this attempt's to say
 }
 
 // hand runs one attempt: fold, tail, seal, propose, settle.
 func (m *Manager) hand(ctx context.Context, d *driver) error {
 	h := &handing{m: m, d: d}
 	defer h.release()
+	if err := m.hold(m.rings.Ring().Epoch); err != nil { // in which the session is open: without it a restart could not judge how it ended
+		return err
+	}
 	if err := h.open(ctx); err != nil {
 		return err
 	}
-	stop := context.AfterFunc(ctx, h.hangUp) // a cancelled session must not wait for the network
-	defer stop()
 	d.enter("fold")
 	for i := range h.vnodes {
 		if err := h.fold(i); err != nil {
@@ -57,16 +60,16 @@ func (m *Manager) hand(ctx context.Context, d *driver) error {
 			return ctx.Err()
 		}
 	}
-	if err := h.seal(); err != nil {
-		h.unseal()
+	err := h.seal()
+	if err == nil {
+		err = ctx.Err()
+	}
+	if err != nil {
+		m.unseal(&d.session)
 		return fmt.Errorf("seal: %w", err)
 	}
-	if ctx.Err() != nil {
-		h.unseal()
-		return ctx.Err()
-	}
 	if err := h.propose(); err != nil {
-		return err // the note may be on disk or not: stay sealed, and try again from the start
+		return err
 	}
 	return m.settle(ctx, d)
 }
@@ -81,12 +84,13 @@ func (h *handing) open(ctx context.Context) error {
 		if werr != nil {
 			return werr
 		}
-		if err := errors.Join(v.check(), h.mayStart(v, s.To)); err != nil {
-			return err
-		}
 		names = append(names, svc.Name)
 		h.vnodes = append(h.vnodes, v)
 		h.tails = append(h.tails, v.follow())
+		if err := errors.Join(v.check(), h.mayStart(v, s.To)); err != nil {
+			return err
+		}
+		h.started++
 	}
 	if len(services) == 0 {
 		return nil // a change of places that moves nobody's data
@@ -100,12 +104,12 @@ func (h *handing) open(ctx context.Context) error {
 		return err
 	}
 	for _, to := range s.targets(r) {
-		p, err := h.m.dialPipe(ctx, to, s.Partition, s.Gen)
+		p, err := h.m.dialPipe(ctx, to, wire.OpHandoff, s.Partition, s.Gen)
 		if err != nil {
 			return fmt.Errorf("reach %s: %w", to, err)
 		}
 		h.pipes = append(h.pipes, p)
-		if err := p.ask(0, body, pipeTimeout); err != nil {
+		if _, err := p.ask(0, body, pipeTimeout); err != nil {
 			return fmt.Errorf("%s: %w", to, err)
 		}
 	}
@@ -119,7 +123,10 @@ func (h *handing) mayStart(v *vnode, to ring.NodeID) error {
 		return nil
 	}
 	var err error
-	if !v.do(func(*vnode) { err = starter.HandoffStarting(to) }) {
+	ran := v.do(func(v *vnode) {
+		_, err = v.call(func() ([]byte, error) { return nil, starter.HandoffStarting(to) })
+	})
+	if !ran {
 		return ErrClosed
 	}
 	if err != nil {
@@ -128,28 +135,20 @@ func (h *handing) mayStart(v *vnode, to ring.NodeID) error {
 	return nil
 }
 
-// dialPipe opens a handoff stream to node.
-func (m *Manager) dialPipe(ctx context.Context, node ring.NodeID, p ring.Partition, gen ring.Gen) (*pipe, error) {
-	st, err := m.cfg.Dialer.Dial(ctx, node)
-	if err != nil {
-		return nil, err
-	}
-	return &pipe{st: st, head: wire.Header{
-		Op: wire.OpHandoff, Partition: uint16(p), Gen: uint64(gen), Epoch: m.epoch(),
-	}}, nil
-}
-
 // hangUp breaks the streams, so that whoever waits for them stops.
 func (h *handing) hangUp() {
 	for _, p := range h.pipes {
-		_ = p.st.Close() // the reader learns of it
+		p.close()
 	}
 }
 
 func (h *handing) release() {
 	h.hangUp()
-	for i, t := range h.tails {
-		h.vnodes[i].unfollow(t)
+	for i, v := range h.vnodes {
+		v.unfollow(h.tails[i])
+		if i < h.started && !h.proposed {
+			v.do(func(v *vnode) { v.tellHandoff(h.d.session.To, false) })
+		}
 	}
 }
 
@@ -210,22 +209,13 @@ func (h *handing) sendTails() (int, error) {
 }
 
 // seal holds the commands, sends the rest and waits until every target says that
-// it has what is here.
+// it has what is here. The writers wait meanwhile: it takes SealTimeout at most.
 func (h *handing) seal() error {
 	h.d.enter("sealed")
-	for _, v := range h.vnodes {
-		if !v.do(func(v *vnode) {
-			g := *v.gate.Load()
-			if g.phase == serving {
-				g.phase = sealed
-				v.setGate(g)
-			}
-		}) {
-			return ErrClosed
-		}
-		if now := v.gate.Load().phase; now != sealed {
-			return fmt.Errorf("the vnode of service %s does not serve", v.svc.Name)
-		}
+	late := time.AfterFunc(h.m.cfg.SealTimeout, h.hangUp)
+	defer late.Stop()
+	if err := h.change(serving, sealed); err != nil {
+		return err
 	}
 	if _, err := h.sendTails(); err != nil {
 		return err
@@ -239,23 +229,34 @@ func (h *handing) seal() error {
 		return err
 	}
 	for _, p := range h.pipes {
-		if err := p.ask(wire.FlagLast, body, h.m.cfg.SealTimeout); err != nil {
+		if _, err := p.ask(wire.FlagLast, body, h.m.cfg.SealTimeout); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// unseal lets the vnodes serve again, unless the session has been proposed.
-func (h *handing) unseal() {
+// change brings all vnodes from one phase to the next; those that have made the
+// step before stay where they are.
+func (h *handing) change(from, to phase) error {
 	for _, v := range h.vnodes {
-		v.do(func(v *vnode) {
-			g := *v.gate.Load()
-			if g.phase == sealed {
-				g.phase = serving
-				v.setGate(g)
-			}
-		})
+		done := false
+		if !v.do(func(v *vnode) { done = v.change(from, to) }) {
+			return ErrClosed
+		}
+		if !done {
+			return fmt.Errorf("the vnode of service %s is not in the phase that the transfer found it in", v.svc.Name)
+		}
+	}
+	return nil
+}
+
+// unseal lets the vnodes that s has sealed serve again.
+func (m *Manager) unseal(s *Session) {
+	for _, svc := range m.involved(s, m.ring()) {
+		if v := svc.vnodes[s.Partition].Load(); v != nil {
+			v.do(func(v *vnode) { v.change(sealed, serving) })
+		}
 	}
 }
 
@@ -263,27 +264,23 @@ func (h *handing) unseal() {
 // nothing until the outcome is known.
 func (h *handing) propose() error {
 	s := h.d.session
+	if err := h.change(sealed, proposed); err != nil {
+		_ = h.change(proposed, sealed) // those that made the step
+		h.m.unseal(&s)
+		return err
+	}
 	note := SessionNote{Session: s, State: noteProposed, Digests: make(map[string]Digest)}
 	for _, v := range h.vnodes {
 		note.Digests[v.svc.Name] = v.store.Digest()
 	}
 	if err := h.m.journal.PutSession(note); err != nil {
-		return fmt.Errorf("note the proposal: %w", err)
+		// It may be on the disk or not: stay sealed, and try again from the start.
+		return errors.Join(fmt.Errorf("note the proposal: %w", err), h.change(proposed, sealed))
 	}
 	h.m.mu.Lock()
 	h.m.proposals[s.Partition] = s
 	h.m.mu.Unlock()
-	for _, v := range h.vnodes {
-		if !v.do(func(v *vnode) {
-			g := *v.gate.Load()
-			if g.phase == sealed {
-				g.phase = proposed
-				v.setGate(g)
-			}
-		}) {
-			return errors.New("the vnode has stopped")
-		}
-	}
+	h.proposed = true
 	return nil
 }
 

@@ -94,6 +94,10 @@ func (t *Tx) write(key []byte, flags RecordFlags, value []byte) {
 		t.err = errReadOnly
 		return
 	}
+	// Before anybody hears of the write: a replica would refuse it too.
+	if t.err = checkWrites([]Write{{Key: key, Record: Record{Value: value}}}); t.err != nil {
+		return
+	}
 	have, _, err := t.read(key)
 	if err != nil {
 		t.err = err

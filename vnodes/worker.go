@@ -1,13 +1,12 @@
 package vnodes
 
 import (
-	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/ringcore/ringcore/dataplane/wire"
 	"github.com/ringcore/ringcore/metadata/ring"
@@ -37,12 +36,15 @@ type vnode struct {
 	done  chan struct{} // closed when the worker has ended
 	gate  atomic.Pointer[gate]
 	user  atomic.Pointer[Vnode] // swapped by the worker after a panic
+	begun atomic.Bool           // the user's vnode has been told that it is open
 
 	inboxMu sync.RWMutex // held to send, so that nobody sends after the inbox is closed
 	stopped bool
 	inbox   chan message
 
-	held []*wire.Request // worker only
+	held    []*wire.Request // worker only, like the next two
+	expiry  *time.Timer     // wakes the worker at the first deadline among held
+	expires time.Time       // when expiry is set to; zero for not at all
 
 	tailMu sync.Mutex         // held for one map operation
 	tails  map[*tail]struct{} // the transfers that follow this vnode
@@ -54,45 +56,21 @@ type message struct {
 	do  func(*vnode)
 }
 
-// tail notes the keys that change while a transfer runs. It holds each key once,
-// so it is never larger than the vnode's keys.
-type tail struct {
-	mu   sync.Mutex
-	keys map[string]struct{}
-}
-
-func (t *tail) note(writes []Write) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for i := range writes {
-		t.keys[string(writes[i].Key)] = struct{}{}
-	}
-}
-
-// take empties the tail and returns what was in it.
-func (t *tail) take() map[string]struct{} {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	keys := t.keys
-	t.keys = make(map[string]struct{})
-	return keys
-}
-
 func newVnode(m *Manager, svc *service, id vnodeID, name string, st Store, g gate) *vnode {
 	v := &vnode{
 		id: id, svc: svc, m: m, name: name, store: st,
 		inbox: make(chan message, inboxSize), done: make(chan struct{}), tails: make(map[*tail]struct{}),
 	}
 	v.gate.Store(&g)
-	v.renew()
+	v.user.Store(new(Vnode(unmade{})))
 	m.workers.Go(v.run)
 	return v
 }
 
-// opened reports whether a read needs no file to be opened first.
+// opened reports whether a read needs to wait for nothing: no file, no hook.
 func (v *vnode) opened() bool {
 	s, ok := v.store.(*slotStore)
-	return !ok || s.opened()
+	return v.begun.Load() && (!ok || s.opened())
 }
 
 // check reports whether the vnode's records can be read.
@@ -103,21 +81,47 @@ func (v *vnode) check() error {
 	return nil
 }
 
-// renew gives the vnode a new value of the user's type.
+// renew gives the vnode a new value of the user's type and tells it that it is
+// open. Worker only.
 func (v *vnode) renew() {
-	user := v.svc.New(v.id.partition)
-	v.user.Store(&user)
+	_, err := v.call(func() ([]byte, error) {
+		user := v.svc.New(v.id.partition)
+		if user == nil {
+			return nil, errors.New("New made no vnode")
+		}
+		v.user.Store(&user)
+		if o, ok := user.(Opener); ok {
+			return nil, o.Opened(v.m.ctx)
+		}
+		return nil, nil
+	})
+	v.begun.Store(true)
+	if err == nil {
+		return
+	}
+	reason := fmt.Sprintf("partition %d of service %s did not open: %v", v.id.partition, v.svc.Name, err)
+	v.m.log.Error("vnode did not open", "service", v.svc.Name, "partition", v.id.partition, "err", err)
+	if v.id.fallback == "" {
+		v.m.mu.Lock()
+		v.m.lostSeats[v.id] = reason
+		v.m.mu.Unlock()
+	}
+	v.setGate(gate{phase: lost, gen: v.gate.Load().gen, reason: reason})
 }
+
+// unmade stands in for a user's vnode that could not be made.
+type unmade struct{}
+
+var errUnmade = errors.New("the service made no vnode")
+
+func (unmade) Command(*Tx, []byte) ([]byte, error)       { return nil, errUnmade }
+func (unmade) Query(*Tx, []byte) ([]byte, error)         { return nil, errUnmade }
+func (unmade) Cover(*Tx, []byte, func(Item) error) error { return errUnmade }
 
 // run is the worker. It ends when the inbox is closed, after everything in it.
 func (v *vnode) run() {
 	defer close(v.done)
-	if o, ok := (*v.user.Load()).(Opener); ok {
-		if err := o.Opened(context.Background()); err != nil {
-			v.m.log.Warn("vnode did not open", "service", v.svc.Name, "partition", v.id.partition, "err", err)
-			v.setGate(gate{phase: lost, gen: v.gate.Load().gen, reason: "its Opened hook says: " + err.Error()})
-		}
-	}
+	v.renew()
 	for msg := range v.inbox {
 		if msg.do != nil {
 			msg.do(v)
@@ -125,13 +129,36 @@ func (v *vnode) run() {
 		}
 		v.handle(msg.req)
 	}
-	v.answerHeld(wire.ShuttingDown)
+	v.answerHeld()
 	if c, ok := (*v.user.Load()).(Closer); ok {
-		if err := c.Close(); err != nil {
-			v.m.log.Warn("vnode did not close", "service", v.svc.Name, "partition", v.id.partition, "err", err)
-		}
+		v.hook("Close", c.Close)
 	}
 }
+
+// call runs a user's function; a panic becomes an error and is logged.
+func (v *vnode) call(fn func() ([]byte, error)) (reply []byte, err error) {
+	return v.m.guard(v.svc, v.id.partition, fn)
+}
+
+// hook calls one of the user's hooks that have nothing to decide.
+func (v *vnode) hook(name string, fn func() error) {
+	if _, err := v.call(func() ([]byte, error) { return nil, fn() }); err != nil {
+		v.m.log.Warn("vnode's hook failed", "kind", name, "service", v.svc.Name, "partition", v.id.partition, "err", err)
+	}
+}
+
+// guard runs a user's function; a panic becomes an error and is logged.
+func (m *Manager) guard(svc *service, p ring.Partition, fn func() ([]byte, error)) (reply []byte, err error) {
+	defer func() {
+		if why := recover(); why != nil {
+			m.log.Error("vnode panicked", "service", svc.Name, "partition", p, "err", why, "stack", string(debug.Stack()))
+			reply, err = nil, fmt.Errorf("%w: %v", errPanicked, why)
+		}
+	}()
+	return fn()
+}
+
+var errPanicked = errors.New("the vnode panicked")
 
 // send puts msg in the inbox. If that is full it waits, or returns false at once.
 // It also returns false when the vnode has stopped.
@@ -161,7 +188,11 @@ func (v *vnode) enqueue(r *wire.Request) {
 	v.inboxMu.RLock()
 	stopped := v.stopped
 	v.inboxMu.RUnlock()
-	if stopped {
+	switch {
+	case v.m.ctx.Err() != nil:
+		v.m.fail(r, wire.ShuttingDown, "the node is stopping")
+		return
+	case stopped:
 		v.m.fail(r, wire.Moved, "the vnode has stopped here")
 		return
 	}
@@ -202,217 +233,66 @@ func (v *vnode) setGate(g gate) {
 	}
 }
 
-// handle runs one request. Worker only.
-func (v *vnode) handle(r *wire.Request) {
-	if !r.Deadline.IsZero() && v.m.now().After(r.Deadline) {
-		v.m.fail(r, wire.Deadline, "the deadline passed before the work was done")
+// change swaps the phase if it is from, and reports whether it is to now. Worker only.
+func (v *vnode) change(from, to phase) bool {
+	g := *v.gate.Load()
+	if g.phase == from {
+		g.phase = to
+		v.setGate(g)
+	}
+	return g.phase == to
+}
+
+// hold keeps r until the gate changes or r's deadline passes. Worker only.
+func (v *vnode) hold(r *wire.Request) {
+	if len(v.held) >= heldMax {
+		v.m.fail(r, wire.Overload, "too many requests wait for the partition to move")
 		return
 	}
-	g := v.gate.Load()
-	switch verdict, code := g.check(r.Op, r.Gen); verdict {
-	case hold:
-		if len(v.held) >= heldMax {
-			v.m.fail(r, wire.Overload, "too many requests wait for the partition to move")
-			return
+	v.held = append(v.held, r)
+	v.wakeAt(r.Deadline)
+}
+
+// wakeAt has the worker look at what it holds at t, if that is not zero. Worker only.
+func (v *vnode) wakeAt(t time.Time) {
+	if t.IsZero() || !v.expires.IsZero() && !t.Before(v.expires) {
+		return
+	}
+	v.expires = t
+	wait := max(t.Sub(v.m.now()), time.Millisecond)
+	if v.expiry == nil {
+		v.expiry = time.AfterFunc(wait, func() { v.post((*vnode).expire) })
+		return
+	}
+	v.expiry.Reset(wait)
+}
+
+// expire answers the held requests whose deadline has passed. Worker only.
+func (v *vnode) expire() {
+	held := v.held
+	v.held, v.expires = nil, time.Time{}
+	for _, r := range held {
+		if v.late(r) {
+			v.m.fail(r, wire.Deadline, "the partition was about to move, and the deadline passed")
+			continue
 		}
 		v.held = append(v.held, r)
-	case behind:
-		v.m.catchUp(r)
-	case reject:
-		v.m.fail(r, code, g.reason)
-	default:
-		switch r.Op {
-		case wire.OpCommand:
-			v.command(r)
-		case wire.OpEffect:
-			v.effect(r)
-		default:
-			reply, err := v.answer(&r.Call) // the gate cannot change meanwhile
-			v.m.reply(r, reply, err)
-		}
+		v.wakeAt(r.Deadline)
 	}
 }
 
-// answerHeld refuses what is held. Worker only.
-func (v *vnode) answerHeld(code wire.Code) {
+// late reports whether r's deadline has passed.
+func (v *vnode) late(r *wire.Request) bool {
+	return !r.Deadline.IsZero() && !v.m.now().Before(r.Deadline)
+}
+
+// answerHeld refuses what is held: the worker ends.
+func (v *vnode) answerHeld() {
+	if v.expiry != nil {
+		v.expiry.Stop()
+	}
 	for _, r := range v.held {
-		v.m.fail(r, code, "")
+		v.m.fail(r, wire.ShuttingDown, "the node is stopping")
 	}
 	v.held = nil
-}
-
-// command runs one command, hands out its effect, and answers when it is durable here.
-func (v *vnode) command(r *wire.Request) {
-	reads := v.svc.reads(r.Call.Body)
-	switch {
-	case reads && v.id.fallback != "":
-		v.m.fail(r, wire.Unavailable, "the owner is down, and this command reads what only the owner knows")
-		return
-	case reads && v.svc.merger == nil && v.svc.replicas(v.m.rings.Ring()) > 1:
-		v.m.fail(r, wire.Refused, "this command reads what it replaces: that needs one replica or a service with its own Merge")
-		return
-	}
-	tx := &Tx{
-		partition: v.id.partition, bucket: r.Call.Bucket, key: r.Call.Key, store: v.store,
-		partial: v.id.fallback != "",
-		stamp:   func(have Stamp) (Stamp, error) { return v.m.stamp(have, r.Call.ID) },
-	}
-	reply, err := v.call(func() ([]byte, error) { return (*v.user.Load()).Command(tx, r.Call.Body) })
-	if errors.Is(err, errPanicked) {
-		v.renew() // its fields may be half changed; its records are as they were
-	}
-	if tx.err != nil {
-		err = tx.err
-	}
-	if err != nil {
-		v.m.failErr(r, err)
-		return
-	}
-	if len(tx.writes) > 0 && r.OnEffect != nil {
-		r.OnEffect(AppendWrites(nil, tx.writes))
-	}
-	v.append(tx.writes, func(err error) {
-		if err != nil {
-			v.m.failErr(r, fmt.Errorf("write to disk: %w", err))
-			return
-		}
-		r.Done(wire.OK, v.m.epoch(), reply)
-	})
-}
-
-// effect merges a coordinator's writes and answers when they are durable here.
-func (v *vnode) effect(r *wire.Request) {
-	writes, err := ParseWrites(r.Effect)
-	if err != nil {
-		v.m.fail(r, wire.BadRequest, err.Error())
-		return
-	}
-	fresh := r.Flags&wire.FlagFresh != 0
-	for i := range writes {
-		if err := v.m.clock.Observe(writes[i].Record.Stamp.Time); err != nil && fresh {
-			v.m.fail(r, wire.ClockAhead, err.Error())
-			return
-		}
-	}
-	v.merge(writes, fresh && v.svc.merger == nil, func(newer Stamp, err error) {
-		switch {
-		case err != nil:
-			v.m.failErr(r, fmt.Errorf("write to disk: %w", err))
-		case !newer.IsZero():
-			r.Done(wire.Superseded, v.m.epoch(), newer.Append(nil))
-		default:
-			r.Done(wire.OK, v.m.epoch(), nil)
-		}
-	})
-}
-
-// merge merges writes into the store; done is told when the result is durable, or
-// at once of a newer stamp that refuses a fresh write. Worker only.
-func (v *vnode) merge(writes []Write, fresh bool, done func(newer Stamp, err error)) {
-	changed := writes[:0:0]
-	for _, w := range writes {
-		have, ok, err := v.store.Latest(w.Key)
-		if err != nil {
-			done(Stamp{}, err)
-			return
-		}
-		if ok {
-			if fresh && have.Stamp.Compare(w.Record.Stamp) > 0 {
-				done(have.Stamp, nil)
-				return
-			}
-			merged := v.svc.merge(w.Key, have, w.Record)
-			if sameRecord(&merged, &have) {
-				continue
-			}
-			w.Record = merged
-		}
-		changed = append(changed, w)
-	}
-	// Also with nothing to write: what is there may not be durable yet.
-	v.append(changed, func(err error) { done(Stamp{}, err) })
-}
-
-// append is the only way in which a vnode's state changes. Worker only.
-func (v *vnode) append(writes []Write, done func(error)) {
-	v.tailMu.Lock()
-	for t := range v.tails {
-		t.note(writes)
-	}
-	v.tailMu.Unlock()
-	v.store.Append(writes, done)
-}
-
-// follow starts a tail: it notes every key that is appended from now on.
-func (v *vnode) follow() *tail {
-	t := &tail{keys: make(map[string]struct{})}
-	v.tailMu.Lock()
-	v.tails[t] = struct{}{}
-	v.tailMu.Unlock()
-	return t
-}
-
-func (v *vnode) unfollow(t *tail) {
-	v.tailMu.Lock()
-	delete(v.tails, t)
-	v.tailMu.Unlock()
-}
-
-// query answers a read beside the worker. What it read counts only if the vnode
-// still serves afterwards; else the worker decides.
-func (v *vnode) query(r *wire.Request) {
-	reply, err := v.answer(&r.Call)
-	if g := v.gate.Load(); g.phase == gone || g.phase == proposed {
-		v.enqueue(r)
-		return
-	}
-	v.m.reply(r, reply, err)
-}
-
-func (v *vnode) answer(c *wire.Call) ([]byte, error) {
-	q, ok := (*v.user.Load()).(Querier)
-	if !ok {
-		return nil, wire.Errorf(wire.BadRequest, "service %s answers no queries", v.svc.Name)
-	}
-	tx := &Tx{partition: v.id.partition, bucket: c.Bucket, key: c.Key, store: v.store, partial: v.id.fallback != ""}
-	reply, err := v.call(func() ([]byte, error) { return q.Query(tx, c.Body) })
-	if tx.err != nil {
-		return nil, tx.err
-	}
-	return reply, err
-}
-
-// call runs a user's function; a panic becomes an error and is logged.
-func (v *vnode) call(fn func() ([]byte, error)) (reply []byte, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			v.m.log.Error("vnode panicked", "service", v.svc.Name, "partition", v.id.partition, "err", p, "stack", string(debug.Stack()))
-			reply, err = nil, fmt.Errorf("%w: %v", errPanicked, p)
-		}
-	}()
-	return fn()
-}
-
-var errPanicked = errors.New("the vnode panicked")
-
-func sameRecord(a, b *Record) bool {
-	return a.Stamp == b.Stamp && a.Flags == b.Flags && bytes.Equal(a.Value, b.Value)
-}
-
-// asError gives err a code: its own if it has one.
-func asError(err error) *wire.Error {
-	if we, ok := errors.AsType[*wire.Error](err); ok {
-		return we
-	}
-	switch {
-	case errors.Is(err, ErrClosed):
-		return wire.Errorf(wire.Moved, "the vnode has stopped here")
-	case errors.Is(err, ErrCorrupt):
-		return wire.Errorf(wire.Corrupt, "%v", err)
-	case errors.Is(err, ErrClockAhead):
-		return wire.Errorf(wire.ClockAhead, "%v", err)
-	case errors.Is(err, context.DeadlineExceeded):
-		return wire.Errorf(wire.Deadline, "%v", err)
-	}
-	return wire.Errorf(wire.Internal, "%v", err)
 }

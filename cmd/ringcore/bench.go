@@ -94,7 +94,7 @@ func (a *app) bench(ctx context.Context, f *benchFlags) error {
 	if err != nil {
 		return err
 	}
-	defer c.Close()
+	defer c.Close() //nolint:errcheck // it has nothing left to lose
 	if f.load.op != "put" && !f.noFill {
 		a.note("writing %d keys", f.load.keys)
 		if err := f.load.fill(ctx); err != nil {

@@ -9,7 +9,6 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
-	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -112,7 +111,7 @@ func (f *fakeCluster) kv() http.Handler {
 func (f *fakeCluster) note(r *http.Request) {
 	q := maps.Clone(r.URL.Query())
 	delete(q, "timeout")
-	f.requests = append(f.requests, strings.TrimSuffix(r.Method+" "+r.URL.EscapedPath()+"?"+url.Values(q).Encode(), "?"))
+	f.requests = append(f.requests, strings.TrimSuffix(r.Method+" "+r.URL.EscapedPath()+"?"+q.Encode(), "?"))
 }
 
 func (f *fakeCluster) key(w http.ResponseWriter, r *http.Request) {

@@ -41,7 +41,7 @@ never 'ringcore' 'ringcore/(client|cmd)[^ ]*' 'a node is no client and no comman
 
 door 'github.com/hashicorp/(raft|raft-boltdb|go-hclog)' 'ringcore/metadata' 'raft has one door, metadata'
 door 'github.com/hashicorp/memberlist' 'ringcore/dataplane' 'memberlist has one door, dataplane'
-door 'go.etcd.io/bbolt' 'ringcore/(vnodes|metadata)' "bbolt has one door, vnodes; its options alone are raft-boltdb's too"
+door 'go.etcd.io/bbolt' 'ringcore/vnodes' 'bbolt has one door, vnodes'
 door 'github.com/tidwall/[^ /]+' 'ringcore/vnodes[^ ]*' 'btree and redcon have one door, vnodes'
 door 'github.com/prometheus/[^ /]+' 'ringcore/(admin|cmd/[^ ]*)' 'Prometheus is for admin and cmd'
 door 'github.com/(spf13|BurntSushi)/[^ /]+' 'ringcore/cmd/[^ ]*' 'cobra and toml are for cmd'

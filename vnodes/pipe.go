@@ -1,0 +1,98 @@
+package vnodes
+
+import (
+	"context"
+	"time"
+
+	"github.com/ringcore/ringcore/dataplane/wire"
+	"github.com/ringcore/ringcore/metadata/ring"
+)
+
+const (
+	pipeWindow  = 16
+	pipeTimeout = 30 * time.Second // without an answer the stream counts as broken
+)
+
+// pipe is the sending end of a handoff stream.
+type pipe struct {
+	st          Stream
+	unwatch     func() bool // stops watching the context that st ends with
+	head        wire.Header // what all frames have in common
+	sent, heard uint64      // ids of the last frame sent and answered
+}
+
+// dialPipe opens a stream to node that asks for op, and breaks when ctx ends.
+func (m *Manager) dialPipe(ctx context.Context, node ring.NodeID, op wire.Op, p ring.Partition, gen ring.Gen) (*pipe, error) {
+	st, err := m.cfg.Dialer.Dial(ctx, node)
+	if err != nil {
+		return nil, err
+	}
+	return &pipe{
+		st: st, unwatch: context.AfterFunc(ctx, func() { _ = st.Close() }), // the reader learns of it
+		head: wire.Header{Op: op, Partition: uint16(p), Gen: uint64(gen), Epoch: m.epoch()},
+	}, nil
+}
+
+// close ends the conversation; whoever waits for an answer stops. It may be called
+// twice, and from any goroutine.
+func (p *pipe) close() {
+	p.unwatch()
+	_ = p.st.Close() // it has said what it had to say
+}
+
+// chunk sends writes of a service.
+func (p *pipe) chunk(service uint32, writes []Write) error {
+	h := p.head
+	h.Kind, h.Service = wire.KindChunk, service
+	return p.send(&h, AppendWrites(nil, writes))
+}
+
+func (p *pipe) send(h *wire.Header, body []byte) error {
+	for p.sent-p.heard >= pipeWindow {
+		if _, err := p.hear(); err != nil {
+			return err
+		}
+	}
+	p.sent++
+	h.ID = p.sent
+	if err := p.st.SetDeadline(time.Now().Add(pipeTimeout)); err != nil {
+		return err
+	}
+	if err := p.st.WriteFrame(h, body); err != nil {
+		return err
+	}
+	return p.st.Flush()
+}
+
+// ask sends a request and waits for its answer, at most for timeout.
+func (p *pipe) ask(flags wire.Flags, body []byte, timeout time.Duration) (wire.Frame, error) {
+	h := p.head
+	h.Kind, h.Flags = wire.KindRequest, flags
+	if err := p.send(&h, body); err != nil {
+		return wire.Frame{}, err
+	}
+	if err := p.st.SetDeadline(time.Now().Add(timeout)); err != nil {
+		return wire.Frame{}, err
+	}
+	for {
+		if f, err := p.hear(); err != nil || p.heard == p.sent {
+			return f, err
+		}
+	}
+}
+
+// hear reads one answer.
+func (p *pipe) hear() (wire.Frame, error) {
+	f, err := p.st.ReadFrame()
+	if err != nil {
+		return f, err
+	}
+	if f.Code != wire.OK {
+		return f, &wire.Error{Code: f.Code, Message: string(f.Body), Epoch: f.Epoch}
+	}
+	if f.ID != p.heard+1 {
+		return f, wire.Errorf(wire.Internal, "answer %d instead of %d", f.ID, p.heard+1)
+	}
+	p.heard++
+	return f, nil
+}

@@ -1,0 +1,189 @@
+package vnodes
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/ringcore/ringcore/dataplane/wire"
+	"github.com/ringcore/ringcore/metadata/ring"
+)
+
+// awaitOthers keeps this node's slots from answering until the other members
+// have said for which of them they hold hints, and those have come. With memory
+// storage the slots must catch up besides. Called once, before the first install.
+func (m *Manager) awaitOthers(r *ring.Ring) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, svc := range m.services {
+		n := svc.replicas(r)
+		for p := range r.Assignments {
+			p := ring.Partition(p)
+			if !within(r.Place(p, m.node), n) {
+				continue
+			}
+			id := vnodeID{service: svc.id, partition: p}
+			m.waiting[id] = ""
+			if m.cfg.Memory && n > 1 {
+				m.catchUps[id] = struct{}{}
+			}
+		}
+	}
+}
+
+// askForHints asks all members which hints they hold for this node, until nothing
+// is to come any more, and lets each slot serve as soon as its hints are here.
+func (m *Manager) askForHints() {
+	told := make(heldBy)
+	for {
+		silent, epoch := m.heldForMe(told)
+		ctx, cancel := context.WithTimeout(m.ctx, time.Second)
+		if err := m.fetch(ctx, epoch); err != nil { // a slot may have gone to another node meanwhile
+			m.log.Debug("the others' ring not fetched", "epoch", epoch, "err", err)
+		}
+		cancel()
+		if !m.releaseWaiting(told, silent) {
+			break
+		}
+		if !pause(m.ctx, hintTick/2) {
+			return
+		}
+	}
+	m.catchUpFromOthers()
+}
+
+// heldBy is what members have said that they hold for this node.
+type heldBy map[ring.NodeID]map[vnodeID]struct{}
+
+// heldForMe asks all members and updates told, where those keep their place that
+// do not answer. It returns these, and the newest epoch heard of.
+func (m *Manager) heldForMe(told heldBy) (silent map[ring.NodeID]struct{}, newest ring.Epoch) {
+	others := m.transfers.Others()
+	before := make(heldBy)
+	for node, held := range told {
+		before[node] = held
+		delete(told, node)
+	}
+	silent = make(map[ring.NodeID]struct{})
+	var mu sync.Mutex
+	var asked sync.WaitGroup
+	for _, node := range others {
+		asked.Go(func() {
+			ctx, cancel := context.WithTimeout(m.ctx, time.Second)
+			defer cancel()
+			held, epoch, err := m.askHeld(ctx, node)
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				held = before[node]
+				silent[node] = struct{}{}
+			}
+			told[node] = held
+			newest = max(newest, epoch)
+		})
+	}
+	asked.Wait()
+	return silent, newest
+}
+
+// askHeld asks one member.
+func (m *Manager) askHeld(ctx context.Context, node ring.NodeID) (map[vnodeID]struct{}, ring.Epoch, error) {
+	pp, err := m.dialPipe(ctx, node, wire.OpHintsFor, 0, 0)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer pp.close()
+	f, err := pp.ask(0, []byte(m.node), time.Second)
+	if err != nil {
+		return nil, 0, err
+	}
+	var list []heldHint
+	if err := json.Unmarshal(f.Body, &list); err != nil {
+		return nil, 0, err
+	}
+	held := make(map[vnodeID]struct{})
+	for _, h := range list {
+		held[vnodeID{service: wire.ServiceID(h.Service), partition: h.Partition}] = struct{}{}
+	}
+	return held, ring.Epoch(f.Epoch), nil
+}
+
+// releaseWaiting lets the slots serve for which no hints are to come, and reports
+// whether any still waits. With one replica a slot whose hints are with a member
+// that has fallen silent must say so instead of "not found"; with more, the other
+// replicas know.
+func (m *Manager) releaseWaiting(told heldBy, silent map[ring.NodeID]struct{}) (more bool) {
+	m.mu.Lock()
+	var changed []vnodeID
+	for id, why := range m.waiting {
+		now, waits := m.hintsToCome(id, told, silent)
+		switch {
+		case !waits:
+			delete(m.waiting, id)
+		case now != why:
+			m.waiting[id] = now
+		default:
+			continue
+		}
+		changed = append(changed, id)
+	}
+	more = len(m.waiting) > 0
+	m.mu.Unlock()
+	for _, id := range changed {
+		m.regate(m.services[id.service], id.partition)
+	}
+	return more
+}
+
+// hintsToCome reports whether slot id must wait for hints, and why that is in vain
+// for now if it is. m.mu is held.
+func (m *Manager) hintsToCome(id vnodeID, told heldBy, silent map[ring.NodeID]struct{}) (why string, waits bool) {
+	for node, held := range told {
+		if _, holds := held[id]; !holds {
+			continue
+		}
+		if _, gone := silent[node]; !gone {
+			return "", true
+		}
+		if m.services[id.service].replicas(m.installed) == 1 {
+			why, waits = fmt.Sprintf("node %s has taken writes for partition %d and cannot be reached", node, id.partition), true
+		}
+	}
+	return why, waits
+}
+
+// catchUpFromOthers fills the slots of a restarted node with memory storage from
+// the other replicas. A slot that no other replica can fill begins empty.
+func (m *Manager) catchUpFromOthers() {
+	m.mu.Lock()
+	byPartition := make(map[ring.Partition][]*service)
+	for id := range m.catchUps {
+		byPartition[id.partition] = append(byPartition[id.partition], m.services[id.service])
+	}
+	m.mu.Unlock()
+	for p, services := range byPartition {
+		m.catchUpSlot(p, services)
+		for _, svc := range services {
+			m.mu.Lock()
+			delete(m.catchUps, vnodeID{service: svc.id, partition: p})
+			m.mu.Unlock()
+			m.regate(svc, p)
+		}
+	}
+}
+
+func (m *Manager) catchUpSlot(p ring.Partition, services []*service) {
+	d := &driver{session: Session{Step: ring.Step{Kind: kindCatchUp, Partition: p, To: m.node}}, begun: m.now()}
+	for range 10 {
+		err := m.pullAll(m.ctx, d, services)
+		if err == nil || m.ctx.Err() != nil {
+			return
+		}
+		m.log.Debug("slot not caught up yet", "partition", p, "err", err)
+		if asError(err).Code == wire.NotReadable || !pause(m.ctx, hintTick) {
+			return // the others have started empty too
+		}
+	}
+}

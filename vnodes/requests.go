@@ -1,0 +1,194 @@
+package vnodes
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/ringcore/ringcore/dataplane/wire"
+)
+
+// handle runs one request. Worker only.
+func (v *vnode) handle(r *wire.Request) {
+	if v.late(r) {
+		v.m.fail(r, wire.Deadline, "the deadline passed before the work was done")
+		return
+	}
+	g := v.gate.Load()
+	switch verdict, code := g.check(r.Op, r.Gen); verdict {
+	case hold:
+		v.hold(r)
+	case behind:
+		v.m.catchUp(r)
+	case reject:
+		v.m.fail(r, code, g.reason)
+	default:
+		switch r.Op {
+		case wire.OpCommand:
+			v.command(r)
+		case wire.OpEffect:
+			v.effect(r)
+		case wire.OpRead:
+			reply, err := v.answer(&r.Call) // the gate cannot change meanwhile
+			v.m.reply(r, reply, err)
+		default:
+			v.m.fail(r, wire.BadRequest, "vnodes run commands, reads and effects")
+		}
+	}
+}
+
+// command runs one command, hands out its effect, and answers when it is durable here.
+func (v *vnode) command(r *wire.Request) {
+	reads := v.svc.reads(r.Call.Body)
+	switch {
+	case reads && v.id.fallback != "":
+		v.m.fail(r, wire.Unavailable, "the owner is down, and this command reads what only the owner knows")
+		return
+	case reads && v.svc.merger == nil && v.svc.replicas(v.m.rings.Ring()) > 1:
+		v.m.fail(r, wire.Refused, "this command reads what it replaces: that needs one replica or a service with its own Merge")
+		return
+	}
+	tx := &Tx{
+		partition: v.id.partition, bucket: r.Call.Bucket, key: r.Call.Key, store: v.store,
+		partial: v.id.fallback != "",
+		stamp:   func(have Stamp) (Stamp, error) { return v.m.stamp(have, r.Call.ID) },
+	}
+	reply, err := v.call(func() ([]byte, error) { return (*v.user.Load()).Command(tx, r.Call.Body) })
+	if errors.Is(err, errPanicked) {
+		defer v.renew() // its fields may be half changed; its records are as they were
+	} else if tx.err != nil {
+		err = tx.err
+	}
+	if err != nil {
+		v.m.failErr(r, err)
+		return
+	}
+	if len(tx.writes) > 0 && r.OnEffect != nil {
+		r.OnEffect(AppendWrites(nil, tx.writes))
+	}
+	v.append(tx.writes, func(err error) {
+		if err != nil {
+			v.m.failErr(r, fmt.Errorf("write to disk: %w", err))
+			return
+		}
+		r.Done(wire.OK, v.m.epoch(), reply)
+	})
+}
+
+// effect merges a coordinator's writes and answers when they are durable here.
+func (v *vnode) effect(r *wire.Request) {
+	writes, err := ParseWrites(r.Effect)
+	if err != nil {
+		v.m.fail(r, wire.BadRequest, err.Error())
+		return
+	}
+	fresh := r.Flags&wire.FlagFresh != 0
+	for i := range writes {
+		if err := v.m.clock.Observe(writes[i].Record.Stamp.Time); err != nil && fresh {
+			v.m.fail(r, wire.ClockAhead, err.Error())
+			return
+		}
+	}
+	v.merge(writes, fresh && v.svc.merger == nil, func(newer Stamp, err error) {
+		switch {
+		case err != nil:
+			v.m.failErr(r, err)
+		case !newer.IsZero():
+			r.Done(wire.Superseded, v.m.epoch(), newer.Append(nil))
+		default:
+			r.Done(wire.OK, v.m.epoch(), nil)
+		}
+	})
+}
+
+// merge merges writes into the store; done is told when the result is durable, or
+// at once of a newer stamp that refuses a fresh write. Worker only.
+func (v *vnode) merge(writes []Write, fresh bool, done func(newer Stamp, err error)) {
+	changed := writes[:0:0]
+	for _, w := range writes {
+		have, ok, err := v.store.Latest(w.Key)
+		if err != nil {
+			done(Stamp{}, err)
+			return
+		}
+		if ok {
+			if fresh && have.Stamp.Compare(w.Record.Stamp) > 0 {
+				done(have.Stamp, nil)
+				return
+			}
+			merged, err := v.mergeRecord(w.Key, have, w.Record)
+			if err != nil {
+				done(Stamp{}, err)
+				return
+			}
+			if sameRecord(&merged, &have) {
+				continue
+			}
+			w.Record = merged
+		}
+		changed = append(changed, w)
+	}
+	// Also with nothing to write: what is there may not be durable yet.
+	v.append(changed, func(err error) {
+		if err != nil {
+			err = fmt.Errorf("write to disk: %w", err)
+		}
+		done(Stamp{}, err)
+	})
+}
+
+// mergeRecord is the service's merge of two versions.
+func (v *vnode) mergeRecord(key []byte, have, incoming Record) (merged Record, err error) {
+	_, err = v.call(func() ([]byte, error) {
+		merged = v.svc.merge(key, have, incoming)
+		return nil, nil
+	})
+	return merged, err
+}
+
+// query answers a read beside the worker. What it read counts only if the vnode
+// still serves afterwards; else the worker decides.
+func (v *vnode) query(r *wire.Request) {
+	reply, err := v.answer(&r.Call)
+	if g := v.gate.Load(); g.phase == gone || g.phase == proposed {
+		v.enqueue(r)
+		return
+	}
+	v.m.reply(r, reply, err)
+}
+
+func (v *vnode) answer(c *wire.Call) ([]byte, error) {
+	q, ok := (*v.user.Load()).(Querier)
+	if !ok {
+		return nil, wire.Errorf(wire.BadRequest, "service %s answers no queries", v.svc.Name)
+	}
+	tx := &Tx{partition: v.id.partition, bucket: c.Bucket, key: c.Key, store: v.store, partial: v.id.fallback != ""}
+	reply, err := v.call(func() ([]byte, error) { return q.Query(tx, c.Body) })
+	if tx.err != nil {
+		return nil, tx.err
+	}
+	return reply, err
+}
+
+func sameRecord(a, b *Record) bool {
+	return a.Stamp == b.Stamp && a.Flags == b.Flags && bytes.Equal(a.Value, b.Value)
+}
+
+// asError gives err a code: its own if it has one.
+func asError(err error) *wire.Error {
+	if we, ok := errors.AsType[*wire.Error](err); ok {
+		return we
+	}
+	switch {
+	case errors.Is(err, ErrClosed):
+		return wire.Errorf(wire.Moved, "the vnode has stopped here")
+	case errors.Is(err, ErrCorrupt):
+		return wire.Errorf(wire.Corrupt, "%v", err)
+	case errors.Is(err, ErrClockAhead):
+		return wire.Errorf(wire.ClockAhead, "%v", err)
+	case errors.Is(err, context.DeadlineExceeded):
+		return wire.Errorf(wire.Deadline, "%v", err)
+	}
+	return wire.Errorf(wire.Internal, "%v", err)
+}
