@@ -71,7 +71,19 @@ func (t transfers) Commit(ctx context.Context, s vnodes.Session) error {
 
 func (t transfers) LeaderContact() time.Duration { return t.c.meta.LeaderContact() }
 func (t transfers) Others() []ring.NodeID        { return t.c.others() }
-func (t transfers) Leaving() bool                { return t.c.status() == metadata.StatusLeaving }
+
+// Keepers are the other members that are to own a share of the ring.
+func (t transfers) Keepers() []ring.NodeID {
+	var ids []ring.NodeID
+	for _, m := range t.c.meta.State().Members {
+		if m.ID != t.c.self.ID && m.Stays() {
+			ids = append(ids, m.ID)
+		}
+	}
+	return ids
+}
+
+func (t transfers) Leaving() bool { return t.c.status() == metadata.StatusLeaving }
 
 // kvCluster is the node as its key/value service sees it.
 type kvCluster struct{ n *Node }

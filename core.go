@@ -93,7 +93,7 @@ func (c *core) open(first *metadata.State) error {
 	if err := c.openGossip(who); err != nil {
 		return err
 	}
-	if err := c.openVnodes(filepath.Join(dir, "vnodes")); err != nil {
+	if err := c.openVnodes(filepath.Join(dir, "vnodes"), first != nil); err != nil {
 		return err
 	}
 	c.router = dataplane.NewRouter(dataplane.RouterConfig{
@@ -107,13 +107,13 @@ func (c *core) open(first *metadata.State) error {
 	return nil
 }
 
-func (c *core) openVnodes(dir string) error {
+func (c *core) openVnodes(dir string, fresh bool) error {
 	services := c.n.cfg.Services
 	if !c.n.cfg.WithoutKV {
 		services = append([]Service{kv.Service(0, c.self.ID)}, services...)
 	}
 	m, err := vnodes.Open(vnodes.Config{
-		ClusterID: c.meta.State().ClusterID, Node: c.self.ID, Dir: dir, Memory: c.n.cfg.Storage == "memory",
+		ClusterID: c.clusterID, Node: c.self.ID, Dir: dir, Memory: c.n.cfg.Storage == "memory", Fresh: fresh,
 		Services: services, Rings: rings{c}, Transfers: transfers{c}, Dialer: dialer{c}, Up: c.live.MaybeUp, Logger: c.n.log,
 	})
 	if err != nil {
@@ -194,7 +194,10 @@ func (c *core) spawn(fn func()) bool {
 // isMember admits connections: of members, and of those that have just left and
 // must hear of it.
 func (c *core) isMember(id ring.NodeID) bool {
-	_, ok := c.meta.State().Member(id)
+	m, ok := c.meta.State().Member(id)
+	if ok && !m.Gone() {
+		c.live.Worked(id) // who connects is up, whatever was seen of it before
+	}
 	return ok
 }
 

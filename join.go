@@ -75,8 +75,11 @@ func (n *Node) intendJoin(seed string, discard bool) error {
 	if c == nil || n.closed || n.joining.Swap(true) {
 		return wire.Errorf(wire.Refused, "this node is already joining a cluster")
 	}
+	c.vnodes.Freeze(true)
 	held, err := c.vnodes.Records()
 	switch {
+	case len(c.others()) > 0:
+		err = wire.Errorf(wire.Refused, "another node has just joined this one's cluster")
 	case err != nil:
 		err = wire.Errorf(wire.Refused, "this node cannot tell whether it holds data: %v", err)
 	case held > 0 && !discard:
@@ -89,6 +92,7 @@ func (n *Node) intendJoin(seed string, discard bool) error {
 		}
 	}
 	if err != nil {
+		c.vnodes.Freeze(false)
 		n.joining.Store(false)
 	}
 	return err
@@ -233,6 +237,7 @@ func (n *Node) giveUpJoin() error {
 			return err
 		}
 	}
+	n.core.Load().vnodes.Freeze(false)
 	n.joining.Store(false)
 	n.notify()
 	return nil

@@ -61,7 +61,10 @@ func (c *core) watchState() {
 
 // tryExit says that this node has nothing left, if so.
 func (c *core) tryExit(st *metadata.State) {
-	if st.Holds(c.self.ID) > 0 || !c.vnodes.Vacant() {
+	if st.Holds(c.self.ID) > 0 {
+		return
+	}
+	if c.vnodes.Retire(); !c.vnodes.Vacant() { // in this order: nothing comes in behind the look
 		return
 	}
 	for _, t := range st.Transfers {

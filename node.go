@@ -282,7 +282,31 @@ func (n *Node) accept() {
 			c.server.ServeConn(conn)
 			continue
 		}
-		_ = conn.Close() // there is nobody to speak for
+		if !n.spawn(func() { n.park(conn) }) {
+			_ = conn.Close()
+		}
+	}
+}
+
+// park keeps a connection while the node moves from one cluster to another, so
+// that those who call do not take it for down.
+func (n *Node) park(conn net.Conn) {
+	ctx, cancel := context.WithTimeout(n.ctx, 5*time.Second)
+	defer cancel()
+	for {
+		n.mu.Lock()
+		changed := n.changed
+		n.mu.Unlock()
+		if c := n.core.Load(); c != nil {
+			c.server.ServeConn(conn)
+			return
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			_ = conn.Close() // there is nobody to speak for
+			return
+		}
 	}
 }
 

@@ -15,6 +15,9 @@ const (
 	longestWait = 100 * time.Millisecond
 )
 
+// patience is longer than it takes to notice that a node is back.
+const patience = 600 * time.Millisecond
+
 // operation is one command or query on its way to being answered.
 //
 //	plan ─this node coordinates→ write or read ─→ settle
@@ -52,6 +55,7 @@ type operation struct {
 	insist     bool // a fallback reaches the owner: ask it although it seems down
 	superseded int  // times that a replica had a newer stamp
 	tries      int
+	patience   time.Time  // until then nobody being reachable is not the last word; zero before it first happens
 	news       ring.Epoch // the newest epoch heard of, and from whom
 	newsFrom   ring.NodeID
 }
@@ -121,7 +125,7 @@ func (o *operation) decline(me int) {
 func (o *operation) forward() {
 	i := o.candidate()
 	if i < 0 {
-		if !o.askFallback() {
+		if !o.askFallback() && !o.bePatient() {
 			o.expire()
 		}
 		return
@@ -131,6 +135,20 @@ func (o *operation) forward() {
 		o.encoded = wire.AppendCall(nil, &o.call)
 	}
 	o.send(o.slots[i].Node, wire.FlagNoHop, o.encoded)
+}
+
+// bePatient tries again for a while before the caller hears that nobody could be
+// reached: a node that has just come, or come back, may not have been noticed yet.
+func (o *operation) bePatient() bool {
+	now := time.Now()
+	if o.patience.IsZero() {
+		o.patience = now.Add(min(patience, time.Until(o.deadline)/2))
+	}
+	if !now.Before(o.patience) {
+		return false
+	}
+	o.again()
+	return true
 }
 
 // candidate is a slot whose node is readable, up and not yet tried; -1 if there is

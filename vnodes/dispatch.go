@@ -41,8 +41,12 @@ func (m *Manager) Dispatch(r *wire.Request) {
 		m.fail(r, wire.BadRequest, "unknown service")
 		return
 	}
-	if int(r.Partition) >= len(svc.vnodes) {
+	switch {
+	case int(r.Partition) >= len(svc.vnodes):
 		m.fail(r, wire.BadRequest, "no such partition")
+		return
+	case m.frozen.Load() && r.Op != wire.OpRead:
+		m.fail(r, wire.Unavailable, "this node is joining another cluster")
 		return
 	}
 	v, err := m.vnodeFor(svc, r)

@@ -31,6 +31,9 @@ func (m *Manager) hintVnode(svc *service, p ring.Partition, node ring.NodeID, cr
 	if _, err := strconv.ParseUint(string(node), 16, 64); err != nil || len(node) != 16 || node == m.node {
 		return nil, wire.Errorf(wire.BadRequest, "a fallback needs another node to stand in for, not %q", node)
 	}
+	if m.retired.Load() {
+		return nil, wire.Errorf(wire.Unavailable, "this node is leaving and keeps nothing for others")
+	}
 	if m.ctx.Err() != nil {
 		return nil, wire.Errorf(wire.ShuttingDown, "the node is stopping")
 	}
@@ -118,7 +121,7 @@ func (m *Manager) hintTarget(v *vnode) (ring.NodeID, handoffMode) {
 			return owner, modeHints
 		}
 		if m.transfers.Leaving() {
-			for _, other := range m.transfers.Others() {
+			for _, other := range m.transfers.Keepers() {
 				if other != owner && m.cfg.Up(other) {
 					return other, modeKeep
 				}

@@ -226,7 +226,8 @@ func (m *Manager) activate(svc *service, r *ring.Ring, p ring.Partition, a *arri
 	case r.Assignments[p].Replicas[r.Place(p, m.node)].CatchingUp:
 		return m.dropSlot(svc, p) // what an earlier tenure left is stale
 	}
-	return errNoData
+	// Noted for good: after a restart too, nobody may take the empty slot for the truth.
+	return errors.Join(errNoData, m.journal.MarkFile(slotFile(svc, p)))
 }
 
 // promote makes the staged file of svc the slot's, in place of what an earlier

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ringcore/ringcore/dataplane/wire"
@@ -43,6 +45,8 @@ type Transfers interface {
 	LeaderContact() time.Duration
 	// Others are the other members, up or not, that may hold hints for this node.
 	Others() []ring.NodeID
+	// Keepers are the other members that stay, up or not: they may keep hints for others.
+	Keepers() []ring.NodeID
 	// Leaving reports whether this node is on its way out of the cluster.
 	Leaving() bool
 }
@@ -67,6 +71,7 @@ type Config struct {
 	Node      ring.NodeID
 	Dir       string // folder of the vnodes' files; unused with Memory
 	Memory    bool   // records live in memory only
+	Fresh     bool   // the node has just been born or joined: it is right that it has no files yet
 	Services  []Service
 	Rings     Rings
 	Transfers Transfers
@@ -100,6 +105,8 @@ type Manager struct {
 	workers sync.WaitGroup
 	closeMu sync.RWMutex // held to add a task, so that none begins after Close has
 	closed  bool
+	frozen  atomic.Bool // see Freeze
+	retired atomic.Bool // see Retire
 
 	wake      chan struct{} // one slot: a driver has ended, there may be more to drive
 	installMu sync.Mutex    // held while slots change hands: to install a ring, to drop what has left
@@ -188,11 +195,18 @@ func (m *Manager) openFiles() error {
 		m.storage, m.journal = MemoryStorage(), MemoryJournal()
 	} else {
 		m.storage = DiskStorage(m.cfg.Dir, m.log)
-		j, err := OpenJournal(filepath.Join(m.cfg.Dir, "journal.bolt"))
+		path := filepath.Join(m.cfg.Dir, "journal.bolt")
+		_, missing := os.Stat(path)
+		j, err := OpenJournal(path)
 		if err != nil {
 			return fmt.Errorf("open the vnodes' journal: %w", err)
 		}
 		m.journal = j
+		if missing != nil && !m.cfg.Fresh {
+			if err := m.mournFiles(); err != nil {
+				return errors.Join(err, j.Close())
+			}
+		}
 	}
 	c, err := NewClock(m.node, m.now, m.journal)
 	if err != nil {
@@ -201,6 +215,44 @@ func (m *Manager) openFiles() error {
 	m.clock, m.held = c, m.journal.Epoch()
 	return nil
 }
+
+// mournFiles notes every slot of this node as one whose file must exist: the node
+// has been here before and the whole folder is gone, so that an empty slot would
+// deny what was acknowledged.
+func (m *Manager) mournFiles() error {
+	m.log.Error("the folder of the vnodes is gone; its slots are unavailable here", "dir", m.cfg.Dir)
+	r := m.rings.Ring()
+	for _, svc := range m.services {
+		for p := range r.Assignments {
+			p := ring.Partition(p)
+			if !within(r.Place(p, m.node), svc.replicas(r)) {
+				continue
+			}
+			if err := m.journal.MarkFile(slotFile(svc, p)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// Freeze refuses commands and effects from now on, or no longer, and returns when
+// those that were admitted before have ended. A node that is about to give up its
+// data does so, to be sure of what it holds.
+func (m *Manager) Freeze(on bool) {
+	m.frozen.Store(on)
+	if !on {
+		return
+	}
+	for _, v := range m.open() {
+		if v.do(func(*vnode) {}) {
+			_ = v.store.Sync() // those who wait for it are told
+		}
+	}
+}
+
+// Retire takes no more hints for other nodes: this node is about to leave.
+func (m *Manager) Retire() { m.retired.Store(true) }
 
 // Close stops all transfers and vnodes; everything answered stays on disk.
 func (m *Manager) Close() error {

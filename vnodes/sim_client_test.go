@@ -204,17 +204,17 @@ func (n *simNode) phase(p ring.Partition) phase {
 func (n *simNode) fill(p ring.Partition, count int) {
 	n.w.t.Helper()
 	var wg sync.WaitGroup
-	var bad atomic.Int64
+	bad := make(chan answer, count)
 	for i := range count {
 		wg.Go(func() {
 			if a := n.put(keyIn(p, i), fmt.Sprint("value", i)); a.code != wire.OK {
-				bad.Add(1)
+				bad <- a
 			}
 		})
 	}
 	wg.Wait()
-	if bad.Load() > 0 {
-		n.w.t.Fatalf("%d of %d puts at node %s came to nothing", bad.Load(), count, n.id)
+	if len(bad) > 0 {
+		n.w.t.Fatalf("%d of %d puts at node %s came to nothing: %v", len(bad), count, n.id, <-bad)
 	}
 }
 

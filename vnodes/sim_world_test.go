@@ -316,6 +316,7 @@ type simNode struct {
 	services []Service
 	tune     func(*Config)
 	log      *logs
+	born     bool // has been started before
 
 	leaving atomic.Bool
 	m       atomic.Pointer[Manager] // nil while it is down
@@ -335,7 +336,7 @@ func (n *simNode) startAt(st *simState) *Manager {
 	v := &view{n: n, changed: make(chan struct{}), gone: make(chan struct{})}
 	v.st = st
 	cfg := Config{
-		ClusterID: "sim", Node: n.id, Dir: n.dir, Memory: n.memory, Services: n.services,
+		ClusterID: "sim", Node: n.id, Dir: n.dir, Memory: n.memory, Services: n.services, Fresh: !n.born,
 		Rings: v, Transfers: v, Dialer: v, Up: func(id ring.NodeID) bool { return n.w.nodes[id].up() }, Logger: n.log.logger(),
 	}
 	if n.tune != nil {
@@ -347,6 +348,7 @@ func (n *simNode) startAt(st *simState) *Manager {
 		n.w.t.Fatalf("open node %s: %v", n.id, err)
 	}
 	n.m.Store(m)
+	n.born = true
 	return m
 }
 
@@ -590,7 +592,8 @@ func (v *view) Others() []ring.NodeID {
 	return all
 }
 
-func (v *view) Leaving() bool { return v.n.leaving.Load() }
+func (v *view) Keepers() []ring.NodeID { return v.Others() }
+func (v *view) Leaving() bool          { return v.n.leaving.Load() }
 
 func (v *view) Dial(ctx context.Context, node ring.NodeID) (Stream, error) {
 	if v.isDead() {

@@ -207,5 +207,6 @@ func (l *lonely) Outcome(string) (committed, known bool)                   { ret
 func (l *lonely) Commit(context.Context, vnodes.Session) error             { return errAlone }
 func (l *lonely) LeaderContact() time.Duration                             { return 0 }
 func (l *lonely) Others() []ring.NodeID                                    { return nil }
+func (l *lonely) Keepers() []ring.NodeID                                   { return nil }
 func (l *lonely) Leaving() bool                                            { return false }
 func (l *lonely) Dial(context.Context, ring.NodeID) (vnodes.Stream, error) { return nil, errAlone }
