@@ -155,35 +155,69 @@ func (m *Manager) hintsToCome(id vnodeID, told heldBy, silent map[ring.NodeID]st
 }
 
 // catchUpFromOthers fills the slots of a restarted node with memory storage from
-// the other replicas. A slot that no other replica can fill begins empty.
+// the other replicas, and lets each serve when all of them have given what they
+// have. One that is catching up itself has nothing to give; one that cannot be
+// reached may be the only one that knows something, so that the slot waits for it.
 func (m *Manager) catchUpFromOthers() {
-	m.mu.Lock()
-	byPartition := make(map[ring.Partition][]*service)
-	for id := range m.catchUps {
-		byPartition[id.partition] = append(byPartition[id.partition], m.services[id.service])
-	}
-	m.mu.Unlock()
-	for p, services := range byPartition {
-		m.catchUpSlot(p, services)
-		for _, svc := range services {
-			m.mu.Lock()
-			delete(m.catchUps, vnodeID{service: svc.id, partition: p})
-			m.mu.Unlock()
-			m.regate(svc, p)
+	asked := make(map[ring.Partition]map[ring.NodeID]bool)
+	for wait := newBackoff(hintTick, 2*time.Second); ; {
+		m.mu.Lock()
+		left := make(map[ring.Partition][]*service)
+		for id := range m.catchUps {
+			left[id.partition] = append(left[id.partition], m.services[id.service])
+		}
+		m.mu.Unlock()
+		for p, services := range left {
+			if asked[p] == nil {
+				asked[p] = make(map[ring.NodeID]bool)
+			}
+			if m.catchUpSlot(p, services, asked[p]) {
+				m.caughtUp(p, services)
+			}
+		}
+		m.mu.Lock()
+		done := len(m.catchUps) == 0
+		m.mu.Unlock()
+		if done || !wait.sleep(m.ctx) {
+			return
 		}
 	}
 }
 
-func (m *Manager) catchUpSlot(p ring.Partition, services []*service) {
+// catchUpSlot takes the records of the replicas that are not in asked yet, and
+// reports whether none is missing.
+func (m *Manager) catchUpSlot(p ring.Partition, services []*service, asked map[ring.NodeID]bool) (complete bool) {
 	d := &driver{session: Session{Step: ring.Step{Kind: kindCatchUp, Partition: p, To: m.node}}, begun: m.now()}
-	for range 10 {
-		err := m.pullAll(m.ctx, d, services)
-		if err == nil || m.ctx.Err() != nil {
-			return
+	complete = true
+	for _, x := range m.ring().Assignments[p].Replicas {
+		if x.Node == m.node || x.CatchingUp || asked[x.Node] {
+			continue
 		}
-		m.log.Debug("slot not caught up yet", "partition", p, "err", err)
-		if asError(err).Code == wire.NotReadable || !pause(m.ctx, hintTick) {
-			return // the others have started empty too
+		err := m.pull(m.ctx, d, x.Node, services)
+		if err != nil && asError(err).Code != wire.NotReadable {
+			m.log.Debug("slot not caught up yet", "partition", p, "from", x.Node, "err", err)
+			complete = false
+			continue
 		}
+		asked[x.Node] = true
 	}
+	return complete
+}
+
+// caughtUp lets the slots of p serve.
+func (m *Manager) caughtUp(p ring.Partition, services []*service) {
+	for _, svc := range services {
+		m.mu.Lock()
+		delete(m.catchUps, vnodeID{service: svc.id, partition: p})
+		m.mu.Unlock()
+		m.regate(svc, p)
+	}
+}
+
+// CatchingUp counts the slots that are still being filled after a restart with
+// memory storage.
+func (m *Manager) CatchingUp() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.catchUps)
 }
