@@ -47,12 +47,17 @@ func TestWriteQuorum(t *testing.T) {
 		fails  int
 		refuse string // "" if it is met
 	}{
-		{w: 0, fails: 0}, {w: 0, fails: 1}, {w: 1, fails: 2}, {w: wire.QuorumMajority, fails: 1}, {w: wire.QuorumAll, fails: 0},
+		{w: 0, fails: 0},
+		{w: 0, fails: 1},
+		{w: 1, fails: 2},
+		{w: wire.QuorumMajority, fails: 1},
+		{w: wire.QuorumAll, fails: 0},
 		{w: 0, fails: 2, refuse: "reached 1 of 2 (3 slots)"},
 		{w: 3, fails: 1, refuse: "reached 2 of 3 (3 slots)"},
 		{w: wire.QuorumAll, fails: 1, refuse: "reached 2 of 3 (3 slots)"},
 		{w: 1, pw: 2, fails: 2, refuse: "reached 1 of 2 (3 slots)"},
-		{w: 4, refuse: "asked 4 of 3 slots"}, {w: 1, pw: 4, refuse: "asked 4 of 3 slots"},
+		{w: 4, refuse: "asked 4 of 3 slots"},
+		{w: 1, pw: 4, refuse: "asked 4 of 3 slots"},
 		{w: 3, fails: 2, flags: wire.CallSloppy},
 		{w: 3, pw: 1, fails: 2, flags: wire.CallSloppy},
 		{w: 3, pw: 2, fails: 2, flags: wire.CallSloppy, refuse: "reached"},

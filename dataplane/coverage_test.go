@@ -274,9 +274,12 @@ func TestClientChunks(t *testing.T) {
 	}}
 	big := bytes.Repeat([]byte("v"), 40<<10)
 	for _, it := range []CoverItem{
-		{1, "a", wire.Item{Key: []byte("k1")}}, {1, "a", wire.Item{Key: []byte("k2")}},
-		{1, "b", wire.Item{Key: []byte("k3")}}, {2, "b", wire.Item{Key: []byte("k4"), Value: big}},
-		{2, "b", wire.Item{Key: []byte("k5"), Value: big}}, {2, "b", wire.Item{Key: []byte("k6")}},
+		{1, "a", wire.Item{Key: []byte("k1")}},
+		{1, "a", wire.Item{Key: []byte("k2")}},
+		{1, "b", wire.Item{Key: []byte("k3")}},
+		{2, "b", wire.Item{Key: []byte("k4"), Value: big}},
+		{2, "b", wire.Item{Key: []byte("k5"), Value: big}},
+		{2, "b", wire.Item{Key: []byte("k6")}},
 	} {
 		wantOK(t, out.add(it))
 	}

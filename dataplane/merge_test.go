@@ -9,8 +9,9 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/ringcore/ringcore/dataplane/wire"
 	"pgregory.net/rapid"
+
+	"github.com/ringcore/ringcore/dataplane/wire"
 )
 
 // listSource yields a list, then err. It overwrites each item before the next, as

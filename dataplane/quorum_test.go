@@ -14,10 +14,21 @@ func TestQuorumTable(t *testing.T) {
 		k                     int
 		plain, primary, cover int
 	}{
-		{0, 1, 1, 0, 1}, {0, 2, 2, 0, 1}, {0, 3, 2, 0, 2}, {0, 4, 3, 0, 2}, {0, 5, 3, 0, 3}, {0, 7, 4, 0, 4},
-		{most, 1, 1, 1, 1}, {most, 2, 2, 2, 1}, {most, 3, 2, 2, 2}, {most, 6, 4, 4, 3},
-		{all, 1, 1, 1, 1}, {all, 3, 3, 3, 3},
-		{1, 3, 1, 1, 1}, {3, 2, 3, 3, 3}, {200, 3, 200, 200, 200},
+		{0, 1, 1, 0, 1},
+		{0, 2, 2, 0, 1},
+		{0, 3, 2, 0, 2},
+		{0, 4, 3, 0, 2},
+		{0, 5, 3, 0, 3},
+		{0, 7, 4, 0, 4},
+		{most, 1, 1, 1, 1},
+		{most, 2, 2, 2, 1},
+		{most, 3, 2, 2, 2},
+		{most, 6, 4, 4, 3},
+		{all, 1, 1, 1, 1},
+		{all, 3, 3, 3, 3},
+		{1, 3, 1, 1, 1},
+		{3, 2, 3, 3, 3},
+		{200, 3, 200, 200, 200},
 	} {
 		if got := [3]int{quorum(x.q, x.k), primaryQuorum(x.q, x.k), coverQuorum(x.q, x.k)}; got != [3]int{x.plain, x.primary, x.cover} {
 			t.Errorf("%d of %d slots: %v, want %v", x.q, x.k, got, [3]int{x.plain, x.primary, x.cover})

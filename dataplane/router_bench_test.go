@@ -15,8 +15,10 @@ type instant struct {
 	info wire.ServiceInfo
 }
 
-func (x *instant) Ring() *ring.Ring                                                     { return x.g }
-func (x *instant) Fetch(context.Context, ring.Epoch, ring.NodeID) error                 { return nil }
+func (x *instant) Ring() *ring.Ring { return x.g }
+
+func (x *instant) Fetch(context.Context, ring.Epoch, ring.NodeID) error { return nil }
+
 func (x *instant) Service(uint32) (wire.ServiceInfo, bool)                              { return x.info, true }
 func (x *instant) Observe(wire.Stamp)                                                   {}
 func (x *instant) Cover(context.Context, *wire.CoverCall, func(*wire.Item) error) error { return nil }

@@ -262,7 +262,7 @@ func (m *Manager) Close() error {
 	m.cancel()
 	m.tasks.Wait()
 	m.installMu.Lock() // from here on install does nothing
-	m.installMu.Unlock()
+	defer m.installMu.Unlock()
 	var errs []error
 	for _, v := range m.open() {
 		v.stop()

@@ -87,7 +87,7 @@ func (v *vnode) renew() {
 	_, err := v.call(func() ([]byte, error) {
 		user := v.svc.New(v.id.partition)
 		if user == nil {
-			return nil, errors.New("New made no vnode")
+			return nil, errors.New("the service's New made no vnode")
 		}
 		v.user.Store(&user)
 		if o, ok := user.(Opener); ok {

@@ -116,7 +116,8 @@ func (f *fakeCluster) Query(ctx context.Context, service string, c wire.Call) ([
 }
 
 func (f *fakeCluster) Cover(ctx context.Context, service string, body []byte, r wire.Quorum,
-	emit func(ring.Partition, ring.NodeID, *wire.Item) error) (bool, []ring.Partition, error) {
+	emit func(ring.Partition, ring.NodeID, *wire.Item) error,
+) (bool, []ring.Partition, error) {
 	var missing []ring.Partition
 	for p := range f.parts {
 		p := ring.Partition(p)

@@ -131,8 +131,10 @@ func escape(s string) string { return strings.ReplaceAll(url.PathEscape(s), ".",
 
 func TestHTTPRefusals(t *testing.T) {
 	w := newWeb(t, 1)
-	for _, path := range []string{"/v1/kv/b/a?r=many", "/v1/kv/b/a?w=0", "/v1/kv/b/a?timeout=never", "/v1/kv/b/a?sloppy=maybe",
-		"/v1/kv/b", "/v1/kv/b?list=cats", "/v1/kv/b/a/c", "/v1/elsewhere"} {
+	for _, path := range []string{
+		"/v1/kv/b/a?r=many", "/v1/kv/b/a?w=0", "/v1/kv/b/a?timeout=never", "/v1/kv/b/a?sloppy=maybe",
+		"/v1/kv/b", "/v1/kv/b?list=cats", "/v1/kv/b/a/c", "/v1/elsewhere",
+	} {
 		w.problem("GET", path, "", 400, "bad_request")
 	}
 	w.problem("POST", "/v1/kv/b/a", "x", 400, "bad_request")

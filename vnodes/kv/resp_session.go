@@ -170,8 +170,16 @@ func (c *respCall) config() {
 		return
 	}
 	var found [][2]string
-	for _, kv := range [...][2]string{{"appendonly", "yes"}, {"databases", "1"}, {"maxclients", strconv.Itoa(c.conn.srv.cfg.Clients)},
-		{"maxmemory", "0"}, {"maxmemory-policy", "noeviction"}, {"proto-max-bulk-len", strconv.Itoa(respMaxBulk)}, {"save", ""}, {"timeout", "0"}} {
+	for _, kv := range [...][2]string{
+		{"appendonly", "yes"},
+		{"databases", "1"},
+		{"maxclients", strconv.Itoa(c.conn.srv.cfg.Clients)},
+		{"maxmemory", "0"},
+		{"maxmemory-policy", "noeviction"},
+		{"proto-max-bulk-len", strconv.Itoa(respMaxBulk)},
+		{"save", ""},
+		{"timeout", "0"},
+	} {
 		for i := 2; i < len(c.args); i++ {
 			if globMatch([]byte(c.option(i)), []byte(kv[0])) {
 				found = append(found, kv)
@@ -224,9 +232,13 @@ func (c *respCall) sections() []infoSection {
 	runtime.ReadMemStats(&mem)
 	list := []infoSection{
 		{"Server", []InfoField{
-			{"redis_version", respRedisVersion}, {"redis_mode", "standalone"}, {"os", runtime.GOOS + " " + runtime.GOARCH},
-			{"arch_bits", strconv.Itoa(strconv.IntSize)}, {"process_id", strconv.Itoa(os.Getpid())},
-			{"ringcore_version", s.cfg.Version}, {"uptime_in_seconds", strconv.FormatInt(up, 10)},
+			{"redis_version", respRedisVersion},
+			{"redis_mode", "standalone"},
+			{"os", runtime.GOOS + " " + runtime.GOARCH},
+			{"arch_bits", strconv.Itoa(strconv.IntSize)},
+			{"process_id", strconv.Itoa(os.Getpid())},
+			{"ringcore_version", s.cfg.Version},
+			{"uptime_in_seconds", strconv.FormatInt(up, 10)},
 		}},
 		{"Clients", []InfoField{
 			{"connected_clients", strconv.Itoa(s.clients())}, {"maxclients", strconv.Itoa(s.cfg.Clients)},

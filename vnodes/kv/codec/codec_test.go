@@ -70,8 +70,10 @@ func TestRoundTrips(t *testing.T) {
 		same(t, p, gotP, err)
 
 		a, b := rapid.Uint64().Draw(t, "a"), rapid.Uint64().Draw(t, "b")
-		v := Cover{Op: CoverOp(rapid.IntRange(1, 2).Draw(t, "cover")), Bucket: rapid.StringN(1, 20, 100).Draw(t, "bucket"),
-			Q: rapid.SampledFrom([]uint16{0, 8, 64, 4096}).Draw(t, "q"), From: min(a, b), To: max(a, b)}
+		v := Cover{
+			Op: CoverOp(rapid.IntRange(1, 2).Draw(t, "cover")), Bucket: rapid.StringN(1, 20, 100).Draw(t, "bucket"),
+			Q: rapid.SampledFrom([]uint16{0, 8, 64, 4096}).Draw(t, "q"), From: min(a, b), To: max(a, b),
+		}
 		gotV, err := ParseCover(AppendCover(nil, &v))
 		same(t, v, gotV, err)
 	})
