@@ -39,7 +39,7 @@ func (s *suite) open(number nodeNumber, dir string) (*node, error) {
 	n.now.Store(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC).UnixMilli())
 	world := &lonely{ring: ring.New(partitions, cmp.Or(s.service.N, ring.DefaultReplicas), number.id())}
 	n.cfg = vnodes.Config{
-		ClusterID: "vnodetest", Node: number.id(), Dir: dir, Memory: dir == "", Services: []vnodes.Service{s.service},
+		ClusterID: "vnodetest", Node: number.id(), Dir: dir, Memory: dir == "", Fresh: true, Services: []vnodes.Service{s.service},
 		Rings: world, Transfers: world, Dialer: world, Up: func(ring.NodeID) bool { return true },
 		Logger: s.log, Now: func() time.Time { return time.UnixMilli(n.now.Load()) },
 	}
@@ -51,7 +51,7 @@ func (n *node) start() error {
 	if err != nil {
 		return fmt.Errorf("open the service: %w", err)
 	}
-	n.m = m
+	n.m, n.cfg.Fresh = m, false
 	n.info, _ = m.Service(wire.ServiceID(n.s.service.Name))
 	return nil
 }
