@@ -109,14 +109,14 @@ func owned(n *Node) map[string]int {
 
 func mustPut(t *testing.T, n *Node, key, value string) {
 	t.Helper()
-	if err := n.KV().Put(t.Context(), "default", []byte(key), []byte(value), kv.Options{}); err != nil {
+	if err := n.KV().Put(t.Context(), "default", []byte(key), []byte(value), kv.Options{Timeout: 30 * time.Second}); err != nil {
 		t.Fatalf("put %s: %v", key, err)
 	}
 }
 
 func mustGet(t *testing.T, n *Node, key, want string) {
 	t.Helper()
-	obj, err := n.KV().Get(t.Context(), "default", []byte(key), kv.Options{})
+	obj, err := n.KV().Get(t.Context(), "default", []byte(key), kv.Options{Timeout: 30 * time.Second})
 	if err != nil || string(obj.Value) != want {
 		t.Fatalf("get %s at %s: %q, %v; want %q", key, n.cfg.Name, obj.Value, err, want)
 	}
