@@ -290,44 +290,58 @@ func TestNoProposalWithoutLeader(t *testing.T) {
 	w.node(2).filled(p, 3)
 }
 
-// The source keeps its copy until the target confirms, also when others of the
-// partition's replicas would.
-func TestSourceKeepsCopyUntilTargetConfirms(t *testing.T) {
-	w := newWorld(t, 3, 2)
-	const p = 6
-	a, c := w.node(1), w.node(3)
-	a.fill(p, 20)
-	hasCopy := func() bool { return len(a.m.Load().journal.Files()) > 0 }
-	// The target is gone as soon as it is ready, and for good as far as anybody knows.
-	w.setFate(func(*simNode, Session) fate { c.crash(); return applied })
-	w.committed(w.begin(move(p, 0, 1, 3)))
-	w.setFate(nil)
-	w.until("the source has tried to clean up", func() bool {
-		return strings.Contains(a.log.String(), "copy kept until its new owner confirms")
+// A slot that waits for its hints can be asked to move: it does when they are here.
+func TestRecoveringSlotMoves(t *testing.T) {
+	w := newWorld(t, 3, 1)
+	const p = 1
+	w.node(1).fill(p, 3)
+	w.node(1).stop()
+	w.node(2).mustHint(keyIn(p, 0), "newer", 1)
+	var blocked atomic.Bool
+	blocked.Store(true)
+	w.net.setHook(func(f *passing) treatment {
+		if hinted(f) && blocked.Load() {
+			return sever
+		}
+		return deliver
 	})
-	if !hasCopy() {
-		t.Fatal("the source has dropped its copy, and the target is down")
+	w.node(1).start()
+	s := w.begin(move(p, 0, 1, 3))
+	w.until("an attempt has ended", func() bool { return strings.Contains(w.node(1).log.String(), "transfer attempt ended") })
+	if ph := w.node(1).phase(p); ph != recovering {
+		t.Errorf("phase %d", ph)
 	}
-	c.start()
+	blocked.Store(false)
+	w.committed(s)
 	w.settled()
-	if hasCopy() {
-		t.Fatal("the source keeps its copy for ever")
-	}
-	c.filled(p, 20)
+	w.node(3).mustGet(keyIn(p, 0), "newer")
+	w.node(3).mustGet(keyIn(p, 1), "value1")
 }
 
-// A node that cleans up by an old ring is told so by those it asks.
-func TestConfirmComparesGens(t *testing.T) {
-	w := newWorld(t, 3, 1)
-	const p = 6
-	w.node(1).fill(p, 5)
-	w.do(move(p, 0, 1, 2))
-	b := w.node(2).m.Load()
-	svc := b.services[wire.ServiceID("kv")]
-	if err := b.confirm(t.Context(), svc, w.states[0].ring, p, nodeID(2)); asError(err).Code != wire.Stale {
-		t.Errorf("asked with gen 1: %v", err)
+// followedStore starts a tail in the middle of Append.
+type followedStore struct {
+	Store
+	v    *vnode
+	tail *tail
+}
+
+func (s *followedStore) Append(writes []Write, done func(error)) {
+	s.tail = s.v.follow()
+	s.Store.Append(writes, done)
+}
+
+// A tail that begins while a record is being appended has it, as no wait for what
+// was appended before need include it.
+func TestTailBegunDuringAppend(t *testing.T) {
+	st, err := MemoryStorage().Create(Identity{}, "kv/p0000.bolt")
+	if err != nil {
+		t.Fatal(err)
 	}
-	if err := w.node(3).m.Load().confirm(t.Context(), svc, w.ring(), p, nodeID(2)); err != nil {
-		t.Errorf("asked with the gen in force: %v", err)
+	v := &vnode{tails: make(map[*tail]struct{})}
+	followed := &followedStore{Store: st, v: v}
+	v.store = followed
+	v.append([]Write{{Key: []byte("k"), Record: Record{Stamp: Stamp{Time: 1}}}}, func(error) {})
+	if _, ok := followed.tail.take()["k"]; !ok {
+		t.Error("the tail has missed the record")
 	}
 }

@@ -72,7 +72,8 @@ func TestRegister(t *testing.T) {
 func TestServiceInfo(t *testing.T) {
 	w := newWorld(t, 1, 3, func(n *simNode) {
 		n.services = []Service{
-			simService("kv", 0), {Name: "one", N: 1, New: func(ring.Partition) Vnode { return plain{} }},
+			simService("kv", 0),
+			{Name: "one", N: 1, New: func(ring.Partition) Vnode { return plain{} }},
 			{Name: "fickle", New: func(ring.Partition) Vnode { return &fickle{} }},
 		}
 	})

@@ -1,0 +1,174 @@
+package vnodes
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ringcore/ringcore/dataplane/wire"
+	"github.com/ringcore/ringcore/metadata/ring"
+)
+
+// randomWalk changes a ring at random while streams break, proposals get lost and
+// nodes crash.
+type randomWalk struct {
+	w       *world
+	rnd     *rand.Rand
+	crashes bool
+	begun   int
+	crashed int
+}
+
+// step does one thing.
+func (r *randomWalk) step() {
+	switch n := r.rnd.IntN(100); {
+	case n < 60:
+		r.begin()
+	case n < 65:
+		if open := r.w.state().open; len(open) > 0 {
+			_ = r.w.end(open[r.rnd.IntN(len(open))].ID, false) // or it is committed first
+		}
+	case n < 70 && r.crashes:
+		r.crash()
+	case n < 72 && r.crashes:
+		r.w.node(1 + r.rnd.IntN(len(r.w.nodes))).restart()
+	default:
+		pause(r.w.t.Context(), time.Duration(r.rnd.IntN(20))*time.Millisecond)
+	}
+}
+
+// begin opens a session for some partition that has none.
+func (r *randomWalk) begin() {
+	st := r.w.state()
+	p := ring.Partition(r.rnd.IntN(simQ))
+	for _, s := range st.open {
+		if s.Partition == p {
+			return
+		}
+	}
+	list := st.ring.Assignments[p].Replicas
+	other := nodeID(1 + r.rnd.IntN(len(r.w.nodes)))
+	in := st.ring.Place(p, other)
+	i := r.rnd.IntN(len(list))
+	step := ring.Step{Partition: p, Slot: i, From: list[i].Node, To: other}
+	switch n := r.rnd.IntN(10); {
+	case in < 0 && n < 4 && len(list) < 3:
+		step.Kind, step.Slot, step.From = ring.StepAdd, len(list), ""
+	case in < 0:
+		step.Kind = ring.StepMove
+	case in > i:
+		step.Kind, step.Other = ring.StepSwap, in
+	case i == len(list)-1 && i > 0:
+		step.Kind, step.To = ring.StepDrop, ""
+	default:
+		return
+	}
+	r.w.begin(step)
+	r.begun++
+}
+
+// crash kills a node and starts it again with metadata that may be old.
+func (r *randomWalk) crash() {
+	n := r.w.node(1 + r.rnd.IntN(len(r.w.nodes)))
+	n.crash()
+	r.crashed++
+	pause(r.w.t.Context(), time.Duration(r.rnd.IntN(30))*time.Millisecond)
+	r.w.mu.Lock()
+	st := r.w.states[max(len(r.w.states)-1-r.rnd.IntN(6), 0)]
+	r.w.mu.Unlock()
+	n.startAt(st)
+}
+
+// misfortune breaks streams and loses proposals.
+func (r *randomWalk) misfortune() {
+	r.w.net.setHook(func(*passing) treatment {
+		if rand.IntN(150) == 0 {
+			return sever
+		}
+		return deliver
+	})
+	r.w.setFate(func(*simNode, Session) fate {
+		switch n := rand.IntN(20); {
+		case n < 2:
+			return lostBefore
+		case n < 4:
+			return lostAfter
+		}
+		return applied
+	})
+}
+
+// Whatever happens on the way: what was acknowledged is read, never something older
+// and never nothing; no slot has two owners; and in the end every node has the files of
+// its slots and no others.
+func TestRandomWalk(t *testing.T) {
+	for _, storage := range []string{"disk", "memory"} {
+		t.Run(storage, func(t *testing.T) {
+			seed := rand.Uint64()
+			t.Logf("seed %d", seed)
+			w := newWorld(t, 4, 2, smallChunks, func(n *simNode) {
+				n.memory = storage == "memory"
+				n.services = []Service{simService("one", 1), simService("all", 3)}
+			})
+			w.guardOwners()
+			var keys []string
+			for p := range ring.Partition(simQ) {
+				keys = append(keys, keysIn(p, 12)...)
+			}
+			one, all := w.startTraffic("one", 1, keys), w.startTraffic("all", 3, keys)
+			r := &randomWalk{w: w, rnd: rand.New(rand.NewPCG(seed, 0)), crashes: storage == "disk"}
+			r.misfortune()
+			for end := time.Now().Add(3 * time.Second); time.Now().Before(end) && !t.Failed(); {
+				r.step()
+			}
+			w.net.setHook(nil)
+			w.setFate(nil)
+			w.settled()
+			one.end()
+			all.end()
+			committed := 0
+			for _, c := range w.state().ended {
+				if c {
+					committed++
+				}
+			}
+			t.Logf("%d sessions, %d committed, %d crashes, %d and %d writes, %d and %d reads", r.begun, committed, r.crashed,
+				one.writes.Load(), all.writes.Load(), one.reads.Load(), all.reads.Load())
+			if committed < 5 {
+				t.Error("hardly anything has moved")
+			}
+			for _, n := range w.nodes {
+				if text := n.log.String(); strings.Contains(text, "level=ERROR") {
+					i := strings.Index(text, "level=ERROR")
+					t.Errorf("node %s: %s", n.id, text[i:min(len(text), i+300)])
+				}
+			}
+			r.complete()
+		})
+	}
+}
+
+// complete checks that every readable replica confirms what it has.
+func (r *randomWalk) complete() {
+	now := r.w.ring()
+	for p := range now.Assignments {
+		p := ring.Partition(p)
+		for _, x := range now.Replicas(p, 3) {
+			if x.CatchingUp {
+				r.w.t.Errorf("partition %d is still being filled on %s", p, x.Node)
+			}
+			m := r.w.nodes[x.Node].m.Load()
+			for _, name := range []string{"one", "all"} {
+				svc := m.services[wire.ServiceID(name)]
+				if !within(now.Place(p, x.Node), svc.replicas(now)) {
+					continue
+				}
+				if err := r.w.node(1).m.Load().confirm(r.w.t.Context(), svc, now, p, x.Node); err != nil {
+					r.w.t.Error(fmt.Errorf("partition %d of %s on %s: %w", p, name, x.Node, err))
+				}
+			}
+		}
+	}
+}
