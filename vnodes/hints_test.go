@@ -3,6 +3,7 @@ package vnodes
 import (
 	"fmt"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -263,22 +264,31 @@ func TestHintsMeetASealedSlot(t *testing.T) {
 func TestHintsWhileDropping(t *testing.T) {
 	w := newWorld(t, 2, 1)
 	const p = 1
+	var mu sync.Mutex
 	var acked []string
+	var writers sync.WaitGroup
 	deadline := time.Now().Add(700 * time.Millisecond)
-	for i := 0; time.Now().Before(deadline); i++ {
-		key := keyIn(p, i%50) + fmt.Sprint("#", i)
-		r := request(wire.OpEffect, w.ring(), "kv", key, "")
-		r.Partition, r.Gen = p, 1
-		r.Effect = AppendWrites(nil, []Write{{Key: []byte(key), Record: Record{Stamp: Stamp{Time: clockTime(time.Now()), ID: uint64(i)}}}})
-		r.Flags, r.For = wire.FlagFallback, string(nodeID(1))
-		switch got := w.node(2).ask(r); got.code {
-		case wire.OK:
-			acked = append(acked, key)
-		case wire.Moved:
-		default:
-			t.Fatalf("hint: %v", got)
-		}
+	for writer := range 4 {
+		writers.Go(func() {
+			for i := 0; time.Now().Before(deadline); i++ {
+				key := fmt.Sprint("key", writer, "#", i)
+				r := request(wire.OpEffect, w.ring(), "kv", key, "")
+				r.Partition, r.Gen = p, 1
+				r.Effect = AppendWrites(nil, []Write{{Key: []byte(key), Record: Record{Stamp: Stamp{Time: clockTime(time.Now()), ID: uint64(i)}}}})
+				r.Flags, r.For = wire.FlagFallback, string(nodeID(1))
+				switch got := w.node(2).ask(r); got.code {
+				case wire.OK:
+					mu.Lock()
+					acked = append(acked, key)
+					mu.Unlock()
+				case wire.Moved:
+				default:
+					t.Errorf("hint: %v", got)
+				}
+			}
+		})
 	}
+	writers.Wait()
 	w.node(2).crash()
 	w.node(2).start()
 	w.settled()
