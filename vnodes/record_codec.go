@@ -108,11 +108,16 @@ func (d *Digest) add(key []byte, r *Record, hash uint64) {
 
 // remove undoes add.
 func (d *Digest) remove(key []byte, r *Record, hash uint64) {
+	d.drop(r.Deleted(), int64(len(key)+len(r.Value)), hash)
+}
+
+// drop is remove of a record of which only this is known.
+func (d *Digest) drop(deleted bool, bytes int64, hash uint64) {
 	d.Records--
-	if !r.Deleted() {
+	if !deleted {
 		d.Live--
 	}
-	d.Bytes -= int64(len(key) + len(r.Value))
+	d.Bytes -= bytes
 	d.Sum -= hash
 }
 

@@ -1,0 +1,321 @@
+package vnodes
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/ringcore/ringcore/dataplane/wire"
+)
+
+// diskStore is a Store of a Disk: a file, written by checkpoints, and in memory
+// what the log holds beyond it. What is newest counts:
+//
+//	active table → frozen table, while it is being written → file
+//
+// A reader sees a record of a table only when its entry is durable.
+type diskStore struct {
+	disk *Disk
+	file storeFile
+
+	// The worker's, see Append and Latest.
+	looked  []looked
+	payload []byte
+
+	checkpointing sync.Mutex   // held by the one checkpoint that runs
+	pending       atomic.Int64 // bytes of active: for choosing what to write next
+	since         atomic.Int64 // when active got its first record, in ns; 0 if it is empty
+	notBefore     atomic.Int64 // when the next checkpoint may be tried, in ns
+
+	mu      sync.RWMutex // held for memory operations, also of the log, never over I/O
+	id      Identity
+	name    string
+	open    bool // its user has it
+	loaded  bool // state, digest and maxTime are known
+	state   fileState
+	active  *table
+	frozen  *table
+	written uint64 // number of checkpoints: a fold that meets a new one reads anew
+	digest  Digest // with everything appended
+	maxTime uint64
+	failed  error // why no more is taken
+	closed  bool
+}
+
+// looked is a record that the worker has just been shown: Append need not look again.
+type looked struct {
+	key   []byte
+	old   Record // without its value
+	bytes int64
+	hash  uint64
+	had   bool
+}
+
+// lookedMax bounds what a command that reads much leaves behind.
+const lookedMax = 64
+
+func (s *diskStore) Append(writes []Write, done func(error)) {
+	log := s.disk.log
+	old, err := s.prepare(writes)
+	if err != nil {
+		log.after(err, done)
+		return
+	}
+	if len(writes) == 0 {
+		log.after(s.usable(), done)
+		return
+	}
+	payload := AppendWrites(s.payload[:0], writes)
+	if cap(payload) <= keptBuffer {
+		s.payload = payload
+	}
+	if len(payload) > maxPayload {
+		log.after(wire.Errorf(wire.TooLarge, "writes of %d bytes at once", len(payload)), done)
+		return
+	}
+	sum := payloadSum(payload)
+	for {
+		err := s.enter(writes, old, payload, sum, done)
+		if err == errNoSegment { //nolint:errorlint // it is never wrapped
+			err = log.awaitSegment(len(payload))
+			if err == nil {
+				continue
+			}
+		}
+		if err != nil {
+			log.after(err, done)
+		}
+		return
+	}
+}
+
+// prepare waits until there is room for writes and finds what they replace.
+func (s *diskStore) prepare(writes []Write) ([]looked, error) {
+	if err := checkWrites(writes); err != nil {
+		return nil, err
+	}
+	if err := s.disk.awaitRoom(); err != nil {
+		return nil, err
+	}
+	var first [4]looked
+	old := first[:0]
+	for i := range writes {
+		l, ok := s.wasLooked(writes[i].Key)
+		if !ok {
+			r, had, err := s.latest(writes[i].Key)
+			if err != nil {
+				return nil, err
+			}
+			l = look(writes[i].Key, r, had)
+		}
+		old = append(old, l)
+	}
+	s.looked = s.looked[:0]
+	return old, nil
+}
+
+func look(key []byte, r Record, had bool) looked {
+	l := looked{key: key, had: had}
+	if had {
+		l.hash = RecordHash(key, &r)
+		l.bytes = int64(len(key) + len(r.Value))
+		l.old = Record{Flags: r.Flags}
+	}
+	return l
+}
+
+func (s *diskStore) wasLooked(key []byte) (looked, bool) {
+	for i := range s.looked {
+		if string(s.looked[i].key) == string(key) {
+			return s.looked[i], true
+		}
+	}
+	return looked{}, false
+}
+
+// enter appends writes to the log and puts them into the active table, in one step.
+func (s *diskStore) enter(writes []Write, old []looked, payload []byte, sum uint32, done func(error)) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.usableLocked(); err != nil {
+		return err
+	}
+	at, err := s.disk.log.append(s.state.file, payload, sum, done)
+	if err != nil {
+		return err
+	}
+	before, durable := s.active.bytes, position(s.disk.log.durable.Load())
+	for i := range writes {
+		key, r := writes[i].Key, &writes[i].Record
+		replaced := s.active.set(key, r, at, durable)
+		l := old[i]
+		if replaced != nil && replaced.at == at { // twice in one batch
+			prev, err := parseRecord(key, replaced.stored)
+			if err != nil {
+				return err
+			}
+			l = look(key, prev, true)
+		}
+		if l.had {
+			s.digest.drop(l.old.Deleted(), l.bytes, l.hash)
+		}
+		s.digest.add(key, r, RecordHash(key, r))
+		s.maxTime = max(s.maxTime, r.Stamp.Time)
+	}
+	s.grown(before)
+	return nil
+}
+
+// grown counts what the active table has grown by since it had before bytes. The
+// caller holds mu.
+func (s *diskStore) grown(before int64) {
+	if s.since.Load() == 0 {
+		s.since.Store(time.Now().UnixNano())
+	}
+	s.pending.Store(s.active.bytes)
+	s.disk.grown(s, s.active.bytes-before)
+}
+
+// usable says why the store takes nothing more.
+func (s *diskStore) usable() error {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.usableLocked()
+}
+
+func (s *diskStore) usableLocked() error {
+	if s.closed {
+		return ErrClosed
+	}
+	return s.failed
+}
+
+func (s *diskStore) Digest() Digest {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.digest
+}
+
+func (s *diskStore) MaxTime() uint64 {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.maxTime
+}
+
+func (s *diskStore) Sync() error {
+	if err := s.usable(); err != nil {
+		return err
+	}
+	return s.disk.log.flush()
+}
+
+// Close also writes what the file does not hold yet. If that does not succeed the
+// records stay in the log, for the next time that the store is opened.
+func (s *diskStore) Close() error {
+	if err := s.end(); err != nil {
+		return err
+	}
+	err := s.disk.log.flush()
+	if err == nil {
+		err = s.checkpoint()
+	}
+	return errors.Join(err, s.file.close(s), s.disk.release(s))
+}
+
+// end lets nothing more be appended.
+func (s *diskStore) end() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return ErrClosed
+	}
+	s.closed = true
+	return nil
+}
+
+// Drop deletes the file first: the log's entries are nobody's from then on.
+func (s *diskStore) Drop() error {
+	if err := s.end(); err != nil {
+		return err
+	}
+	// What the log has to say of the records no longer matters.
+	_ = s.disk.log.flush()
+	return s.discard()
+}
+
+// discard deletes the file of a store that has been ended.
+func (s *diskStore) discard() error {
+	s.checkpointing.Lock()
+	defer s.checkpointing.Unlock()
+	err := errors.Join(s.file.close(s), removeFile(s.disk.fsys, s.path()))
+	if err != nil {
+		return s.nameError("remove", err)
+	}
+	s.disk.freed(s.forgetTables())
+	s.disk.forget(s)
+	return nil
+}
+
+// forgetTables gives up what is in memory and returns how many bytes count less.
+func (s *diskStore) forgetTables() int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	freed := s.countedLocked()
+	s.active, s.frozen = new(table), nil
+	s.pending.Store(0)
+	s.since.Store(0)
+	return freed
+}
+
+// countedLocked is what the tables count for the disk's limit: nothing after a
+// failure, because they will not shrink any more. The caller holds mu.
+func (s *diskStore) countedLocked() int64 {
+	if s.failed != nil {
+		return 0
+	}
+	n := s.active.bytes
+	if s.frozen != nil {
+		n += s.frozen.bytes
+	}
+	return n
+}
+
+// hopeless reports whether no checkpoint will succeed any more.
+func (s *diskStore) hopeless() bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.failed != nil
+}
+
+// needs is the position of the oldest entry that is not in the file; false if all are.
+func (s *diskStore) needs() (position, bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	switch {
+	case s.frozen != nil:
+		return s.frozen.first, true
+	case s.active.first != 0:
+		return s.active.first, true
+	}
+	return 0, false
+}
+
+// path is where the file lies now.
+func (s *diskStore) path() string {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return filepath.Join(s.disk.dir, filepath.FromSlash(s.name))
+}
+
+// nameError says which store err is about.
+func (s *diskStore) nameError(doing string, err error) error {
+	if err == nil || err == ErrClosed { //nolint:errorlint // ErrClosed alone needs no name
+		return err
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return fmt.Errorf("%s %s: %w", doing, s.name, err)
+}
