@@ -20,6 +20,7 @@ func (s *diskStore) checkpoint() error {
 	if t == nil || err != nil {
 		return err
 	}
+	state.maxTime, state.covered = t.maxTime, t.last+1
 	if !s.disk.log.isDurable(t.last) {
 		if err := s.disk.log.flush(); err != nil {
 			return err
@@ -36,9 +37,8 @@ func (s *diskStore) checkpoint() error {
 	return nil
 }
 
-// freeze is the table to write, with the state that this leads to: that of an
-// attempt that found no room on the disk, or else what has come since. nil if
-// there is nothing to write.
+// freeze is the table to write and the state of the file: the table of an attempt
+// that found no room on the disk, or else what has come since, or nil.
 func (s *diskStore) freeze() (*table, fileState, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -47,19 +47,18 @@ func (s *diskStore) freeze() (*table, fileState, error) {
 	}
 	if s.frozen == nil && s.active.first != 0 {
 		s.frozen, s.active = s.active, new(table)
-		s.frozen.after = s.state
-		s.frozen.after.digest, s.frozen.after.maxTime = s.digest, s.maxTime
-		s.frozen.after.covered = s.frozen.last + 1
+		s.frozen.maxTime = s.maxTime
 		s.pending.Store(0)
 		s.since.Store(0)
 	}
 	if s.frozen == nil {
 		return nil, fileState{}, nil
 	}
-	return s.frozen, s.frozen.after, nil
+	return s.frozen, s.state, nil
 }
 
-// write puts the records of t, in one transaction, into the file.
+// write puts the records of t, in one transaction, into the file, and counts what
+// they replace. Nobody else counts those of t meanwhile.
 func (s *diskStore) write(t *table, state *fileState) error {
 	return s.file.use(s, func(f *boltFile) error {
 		return f.update(func(tx *bbolt.Tx) error {
@@ -67,16 +66,36 @@ func (s *diskStore) write(t *table, state *fileState) error {
 			if err != nil {
 				return err
 			}
-			t.tree.Scan(func(key string, v *version) bool {
-				err = putKey(records, []byte(key), v.stored)
+			delta := t.delta
+			t.tree.Scan(func(k string, v *version) bool {
+				key := []byte(k)
+				if !v.counted {
+					var old Digest
+					if old, err = digestIn(records, key); err != nil {
+						return false
+					}
+					delta.subtract(old)
+					delta.sum(digestOf(key, v.stored))
+				}
+				err = putKey(records, key, v.stored)
 				return err == nil
 			})
 			if err != nil {
 				return err
 			}
+			state.digest.sum(delta)
 			return writeState(tx, state)
 		})
 	})
+}
+
+// digestIn is the digest of the record under key in a file, of none if there is none.
+func digestIn(records *bbolt.Bucket, key []byte) (d Digest, err error) {
+	r, had, err := findKey(records, key)
+	if had {
+		d.add(key, &r, RecordHash(key, &r))
+	}
+	return d, err
 }
 
 // fail lets the store take no more after err, unless that may go away: there is no
@@ -96,27 +115,21 @@ func (s *diskStore) fail(err error) error {
 	return err
 }
 
-// load reads the state of the file, and accounts for what the log has given back
-// beyond it, unless that is done.
+// load reads what the file says of itself, unless that is done.
 func (s *diskStore) load() error {
 	s.mu.RLock()
-	loaded, t := s.loaded, s.active
+	loaded := s.loaded
 	s.mu.RUnlock()
 	if loaded {
 		return nil
 	}
 	var id Identity
 	var state fileState
-	digest, maxTime := Digest{}, uint64(0)
-	err := s.view(func(tx *bbolt.Tx) error {
-		var err error
+	err := s.view(func(tx *bbolt.Tx) (err error) {
 		if id, err = readIdentity(tx); err != nil {
 			return err
 		}
-		if state, err = readState(tx); err != nil {
-			return err
-		}
-		digest, maxTime, err = recount(tx, t, &state)
+		state, err = readState(tx)
 		return err
 	})
 	if err != nil {
@@ -127,36 +140,9 @@ func (s *diskStore) load() error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.id, s.state, s.digest, s.maxTime, s.loaded = id, state, digest, maxTime, true
+	s.id, s.state, s.loaded = id, state, true
+	s.maxTime = max(s.maxTime, state.maxTime)
 	return nil
-}
-
-// recount is the digest and the highest time of the records in the file with
-// those of t over them. Nobody else has t yet.
-func recount(tx *bbolt.Tx, t *table, state *fileState) (d Digest, maxTime uint64, err error) {
-	d, maxTime = state.digest, state.maxTime
-	records, err := fileBucket(tx, recordsBucket)
-	if err != nil {
-		return d, maxTime, err
-	}
-	t.tree.Scan(func(k string, v *version) bool {
-		key := []byte(k)
-		var old, r Record
-		var had bool
-		if old, had, err = findKey(records, key); err != nil {
-			return false
-		}
-		if had {
-			d.remove(key, &old, RecordHash(key, &old))
-		}
-		if r, err = parseRecord(key, v.stored); err != nil {
-			return false
-		}
-		d.add(key, &r, RecordHash(key, &r))
-		maxTime = max(maxTime, r.Stamp.Time)
-		return true
-	})
-	return d, maxTime, err
 }
 
 // checkState refuses a file whose newest records lie in a log that is not here.

@@ -6,16 +6,7 @@ import (
 	"go.etcd.io/bbolt"
 )
 
-// Latest also remembers what it has found, for Append.
 func (s *diskStore) Latest(key []byte) (Record, bool, error) {
-	r, had, err := s.latest(key)
-	if err == nil && len(s.looked) < lookedMax {
-		s.looked = append(s.looked, look(key, r, had))
-	}
-	return r, had, err
-}
-
-func (s *diskStore) latest(key []byte) (Record, bool, error) {
 	s.mu.RLock()
 	v := s.active.latest(key)
 	if v == nil {

@@ -21,9 +21,7 @@ type diskStore struct {
 	disk *Disk
 	file storeFile
 
-	// The worker's, see Append and Latest.
-	looked  []looked
-	payload []byte
+	payload []byte // the worker's: for use again
 
 	checkpointing sync.Mutex   // held by the one checkpoint that runs
 	pending       atomic.Int64 // bytes of active: for choosing what to write next
@@ -34,54 +32,28 @@ type diskStore struct {
 	id      Identity
 	name    string
 	open    bool // its user has it
-	loaded  bool // state, digest and maxTime are known
+	loaded  bool // id and state are known
 	state   fileState
 	active  *table
 	frozen  *table
 	written uint64 // number of checkpoints: a fold that meets a new one reads anew
-	digest  Digest // with everything appended
-	maxTime uint64
-	failed  error // why no more is taken
+	maxTime uint64 // with everything appended
+	failed  error  // why no more is taken
 	closed  bool
 }
 
-// looked is a record that the worker has just been shown: Append need not look again.
-type looked struct {
-	key   []byte
-	old   Record // without its value
-	bytes int64
-	hash  uint64
-	had   bool
-}
-
-// lookedMax bounds what a command that reads much leaves behind.
-const lookedMax = 64
-
 func (s *diskStore) Append(writes []Write, done func(error)) {
 	log := s.disk.log
-	old, err := s.prepare(writes)
-	if err != nil {
+	payload, err := s.prepare(writes)
+	if err != nil || len(writes) == 0 {
 		log.after(err, done)
-		return
-	}
-	if len(writes) == 0 {
-		log.after(s.usable(), done)
-		return
-	}
-	payload := AppendWrites(s.payload[:0], writes)
-	if cap(payload) <= keptBuffer {
-		s.payload = payload
-	}
-	if len(payload) > maxPayload {
-		log.after(wire.Errorf(wire.TooLarge, "writes of %d bytes at once", len(payload)), done)
 		return
 	}
 	sum := payloadSum(payload)
 	for {
-		err := s.enter(writes, old, payload, sum, done)
+		err := s.enter(writes, payload, sum, done)
 		if err == errNoSegment { //nolint:errorlint // it is never wrapped
-			err = log.awaitSegment(len(payload))
-			if err == nil {
+			if err = log.awaitSegment(len(payload)); err == nil {
 				continue
 			}
 		}
@@ -92,52 +64,29 @@ func (s *diskStore) Append(writes []Write, done func(error)) {
 	}
 }
 
-// prepare waits until there is room for writes and finds what they replace.
-func (s *diskStore) prepare(writes []Write) ([]looked, error) {
+// prepare waits until there is room for writes and encodes them for the log.
+func (s *diskStore) prepare(writes []Write) ([]byte, error) {
 	if err := checkWrites(writes); err != nil {
 		return nil, err
+	}
+	if len(writes) == 0 {
+		return nil, s.usable()
 	}
 	if err := s.disk.awaitRoom(); err != nil {
 		return nil, err
 	}
-	var first [4]looked
-	old := first[:0]
-	for i := range writes {
-		l, ok := s.wasLooked(writes[i].Key)
-		if !ok {
-			r, had, err := s.latest(writes[i].Key)
-			if err != nil {
-				return nil, err
-			}
-			l = look(writes[i].Key, r, had)
-		}
-		old = append(old, l)
+	payload := AppendWrites(s.payload[:0], writes)
+	if cap(payload) <= keptBuffer {
+		s.payload = payload
 	}
-	s.looked = s.looked[:0]
-	return old, nil
-}
-
-func look(key []byte, r Record, had bool) looked {
-	l := looked{key: key, had: had}
-	if had {
-		l.hash = RecordHash(key, &r)
-		l.bytes = int64(len(key) + len(r.Value))
-		l.old = Record{Flags: r.Flags}
+	if len(payload) > maxPayload {
+		return nil, wire.Errorf(wire.TooLarge, "writes of %d bytes at once", len(payload))
 	}
-	return l
-}
-
-func (s *diskStore) wasLooked(key []byte) (looked, bool) {
-	for i := range s.looked {
-		if string(s.looked[i].key) == string(key) {
-			return s.looked[i], true
-		}
-	}
-	return looked{}, false
+	return payload, nil
 }
 
 // enter appends writes to the log and puts them into the active table, in one step.
-func (s *diskStore) enter(writes []Write, old []looked, payload []byte, sum uint32, done func(error)) error {
+func (s *diskStore) enter(writes []Write, payload []byte, sum uint32, done func(error)) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := s.usableLocked(); err != nil {
@@ -149,21 +98,8 @@ func (s *diskStore) enter(writes []Write, old []looked, payload []byte, sum uint
 	}
 	before, durable := s.active.bytes, position(s.disk.log.durable.Load())
 	for i := range writes {
-		key, r := writes[i].Key, &writes[i].Record
-		replaced := s.active.set(key, r, at, durable)
-		l := old[i]
-		if replaced != nil && replaced.at == at { // twice in one batch
-			prev, err := parseRecord(key, replaced.stored)
-			if err != nil {
-				return err
-			}
-			l = look(key, prev, true)
-		}
-		if l.had {
-			s.digest.drop(l.old.Deleted(), l.bytes, l.hash)
-		}
-		s.digest.add(key, r, RecordHash(key, r))
-		s.maxTime = max(s.maxTime, r.Stamp.Time)
+		s.active.set(writes[i].Key, &writes[i].Record, at, durable)
+		s.maxTime = max(s.maxTime, writes[i].Record.Stamp.Time)
 	}
 	s.grown(before)
 	return nil
@@ -191,12 +127,6 @@ func (s *diskStore) usableLocked() error {
 		return ErrClosed
 	}
 	return s.failed
-}
-
-func (s *diskStore) Digest() Digest {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	return s.digest
 }
 
 func (s *diskStore) MaxTime() uint64 {

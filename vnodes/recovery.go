@@ -81,6 +81,7 @@ func (r *recovery) take(file uint64, at position, payload []byte) {
 		// Segments are read several at a time: a newer entry may have been first.
 		if v := s.active.latest(writes[i].Key); v == nil || v.at <= at {
 			s.active.set(writes[i].Key, &writes[i].Record, at, math.MaxUint64)
+			s.maxTime = max(s.maxTime, writes[i].Record.Stamp.Time)
 		}
 	}
 }

@@ -13,10 +13,15 @@ import (
 // garbage collector, and goes as a whole.
 type table struct {
 	tree  btree.Map[string, *version]
-	first position  // of the oldest entry, 0 if empty
-	last  position  // of the newest one
-	bytes int64     // memory in use, about
-	after fileState // of the file when it holds the table too; set when it is frozen
+	first position // of the oldest entry, 0 if empty
+	last  position // of the newest one
+	bytes int64    // memory in use, about
+
+	// What the records in the table change in the digest of what lies below them, the
+	// uncounted ones left out: for those nobody has looked yet what they replace.
+	delta     Digest
+	uncounted int
+	maxTime   uint64 // of the store, when the table was frozen
 
 	keys     strings.Builder
 	values   []byte
@@ -29,33 +34,50 @@ type version struct {
 	stored []byte // the form in which it lies in the file
 	at     position
 	// What a reader may see until at is durable. nil where that is not in the table.
-	prev *version
+	prev    *version
+	counted bool // it is in the table's delta
 }
 
 const (
 	// versionBytes is about what a version costs besides its key and stored form.
-	versionBytes = 40 + 36
+	versionBytes = 48 + 36
 	firstBlock   = 1 << 10
 	lastBlock    = 64 << 10
 )
 
-// set puts the record under key, as of the entry at, in place of what is there,
-// which it returns. durable is the position before which everything is durable.
-func (t *table) set(key []byte, r *Record, at, durable position) (replaced *version) {
+// set puts the record under key, as of the entry at, in place of what is there.
+// durable is the position before which everything is durable.
+func (t *table) set(key []byte, r *Record, at, durable position) {
 	k, v := t.alloc(key, r)
 	v.at = at
 	prev, had := t.tree.Set(k, v)
+	switch {
+	case !had:
+		t.uncounted++
+	case prev.counted:
+		t.delta.subtract(digestOf(key, prev.stored))
+		t.delta.sum(digestOf(key, v.stored))
+		v.counted = true
+	}
 	if had {
 		if prev.at < durable {
 			prev.prev = nil // nobody looks behind it any more
 		}
-		v.prev, replaced = prev, prev
+		v.prev = prev
 	}
 	if t.first == 0 || at < t.first {
 		t.first = at
 	}
 	t.last = max(t.last, at)
-	return replaced
+}
+
+// count takes v, which is under key and not counted yet, and replaces old, into
+// the table's delta.
+func (t *table) count(key []byte, v *version, old Digest) {
+	t.delta.sum(digestOf(key, v.stored))
+	t.delta.subtract(old)
+	v.counted = true
+	t.uncounted--
 }
 
 // alloc copies key and r into the table's memory.
