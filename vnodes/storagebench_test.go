@@ -127,8 +127,8 @@ func measure(t *testing.T, n int, length time.Duration, keys int, put func(uint6
 			value := make([]byte, benchValue)
 			tell := func(err error) { done <- err }
 			for now := time.Now(); now.Sub(start) < length; {
-				for j := 0; j < len(value); j += 8 {
-					binary.LittleEndian.PutUint64(append(value[:j:j], make([]byte, 8)...), draw.Uint64())
+				for j := 0; j+8 <= len(value); j += 8 {
+					binary.LittleEndian.PutUint64(value[j:], draw.Uint64())
 				}
 				put(draw.Uint64N(uint64(keys)), value, tell)
 				if err := <-done; err != nil {
@@ -280,7 +280,7 @@ func preload(t *testing.T, keys int, write func(vnode int, writes []Write) error
 }
 
 func benchKey(key uint64) []byte {
-	return fmt.Appendf(nil, "key-%012x", key*0x9e3779b97f4a7c15>>16)
+	return strconv.AppendUint([]byte("key-"), key*0x9e3779b97f4a7c15>>16, 16)
 }
 
 func (b *engineBench) put(key uint64, value []byte, done func(error)) {

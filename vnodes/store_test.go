@@ -30,7 +30,7 @@ func eachStorage(t *testing.T, test func(t *testing.T, open func(testing.TB) Sto
 // openDisk opens the storage in dir until the test ends.
 func openDisk(t testing.TB, dir string, opts DiskOptions) *Disk {
 	t.Helper()
-	opts.Logger = slog.New(slog.DiscardHandler)
+	opts.Logger = discardLogger()
 	d, err := OpenDisk(dir, opts)
 	if err != nil {
 		t.Fatal(err)
@@ -361,3 +361,5 @@ func TestAscendStops(t *testing.T) {
 		}
 	})
 }
+
+func discardLogger() *slog.Logger { return slog.New(slog.DiscardHandler) }
