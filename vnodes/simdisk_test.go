@@ -199,3 +199,9 @@ func (d *simDisk) longestTear() (n int) {
 	}
 	return n
 }
+
+func (d *simDisk) setHook(hook func(step int, what string) error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.hook = hook
+}
