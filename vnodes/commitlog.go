@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,7 +16,7 @@ import (
 // commitLog is the node's log. Everything that is appended while one write and
 // its sync are under way is the next write:
 //
-//	append → group → writer: pwrite, fdatasync → acker: done callbacks
+//	append → group → writer: pwrite, fdatasync, done callbacks
 //
 // Entries get their positions when they are appended, in segments that lie ready
 // on the disk. After the first failed write or sync nothing is tried again: all
@@ -46,8 +47,7 @@ type commitLog struct {
 	closed   bool
 
 	broken chan struct{} // closed when failed is set
-	acks   chan *group
-	wg     sync.WaitGroup // writer, acker, maker
+	wg     sync.WaitGroup // writer, maker
 }
 
 // logLimits are the sizes of a commitLog, in bytes.
@@ -72,7 +72,6 @@ type group struct {
 	offset  int64 // where buf goes
 	buf     []byte
 	acks    []ack
-	err     error
 }
 
 // ack is a caller who waits for a group; err is what he gets if that is durable.
@@ -92,9 +91,7 @@ var errNoSegment = errors.New("no segment is ready")
 
 func (l *commitLog) start() {
 	l.work.L, l.room.L = &l.mu, &l.mu
-	l.acks = make(chan *group, 2)
 	l.wg.Go(l.write)
-	l.wg.Go(l.acknowledge)
 }
 
 // append enters an entry with payload, whose checksum is sum, and returns its
@@ -126,7 +123,7 @@ func (l *commitLog) append(file uint64, payload []byte, sum uint32, done func(er
 }
 
 // after calls done, with err if the log has not failed, after the callbacks of
-// everything appended before. It may call it at once, if nothing can come before.
+// everything appended before. After close it calls it at once.
 func (l *commitLog) after(err error, done func(error)) {
 	l.mu.Lock()
 	if l.closed {
@@ -184,19 +181,9 @@ func (l *commitLog) roll() {
 
 // write is the writer.
 func (l *commitLog) write() {
-	defer close(l.acks)
 	var last *segment
-	for {
-		l.mu.Lock()
-		for len(l.groups) == 0 && !l.closed {
-			l.work.Wait()
-		}
-		groups, err := l.groups, l.failed
-		l.groups = nil
-		l.mu.Unlock()
-		if len(groups) == 0 {
-			return
-		}
+	for groups := l.take(); len(groups) > 0; groups = l.take() {
+		err := l.err()
 		for _, g := range groups {
 			if last != g.segment && last != nil && err == nil {
 				err = last.file.Close()
@@ -210,10 +197,24 @@ func (l *commitLog) write() {
 			} else if len(g.buf) > 0 {
 				l.durable.Store(uint64(positionOf(g.segment.number, g.offset+int64(len(g.buf)))))
 			}
-			g.err = err
-			l.acks <- g
+			g.acknowledge(err)
+			l.recycle(g)
 		}
 	}
+}
+
+// take waits for groups to write; none are left when the log has been closed.
+func (l *commitLog) take() []*group {
+	// Those who were just answered go first: what they append next comes along.
+	runtime.Gosched()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for len(l.groups) == 0 && !l.closed {
+		l.work.Wait()
+	}
+	groups := l.groups
+	l.groups = nil
+	return groups
 }
 
 // commit makes the group durable.
@@ -243,16 +244,13 @@ func (l *commitLog) fail(err error) error {
 	return l.failed
 }
 
-// acknowledge is the acker: it calls back while the writer syncs the next group.
-func (l *commitLog) acknowledge() {
-	for g := range l.acks {
-		for _, a := range g.acks {
-			if g.err != nil && a.err == nil {
-				a.err = g.err
-			}
-			a.done(a.err)
+// acknowledge tells all who wait for the group that it is durable, or err.
+func (g *group) acknowledge(err error) {
+	for _, a := range g.acks {
+		if err != nil && a.err == nil {
+			a.err = err
 		}
-		l.recycle(g)
+		a.done(a.err)
 	}
 }
 
