@@ -69,9 +69,12 @@ func (l *commitLog) newSegment(number uint64, length int64) (*segment, error) {
 		if err := renameFile(l.fsys, from.path, path); err != nil {
 			return nil, err
 		}
-		var err error
-		s.file, err = l.fsys.open(path)
-		return s, err
+		f, err := l.fsys.open(path)
+		if err != nil {
+			return nil, err
+		}
+		s.file = f
+		return s, nil
 	}
 	f, err := l.fsys.create(path+partSuffix, length)
 	if err != nil {
