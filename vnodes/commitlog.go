@@ -46,7 +46,7 @@ type commitLog struct {
 	failed   error
 	closed   bool
 
-	broken chan struct{} // closed when failed is set
+	broken chan struct{}  // closed when failed is set
 	wg     sync.WaitGroup // writer, maker
 }
 
