@@ -177,10 +177,10 @@ func (m *Manager) deliverHere(d *driver, v *vnode) error {
 // last pass, then drops it. Sending a record twice does no harm.
 func (m *Manager) drain(d *driver, v *vnode, send func([]Write) error, finish func() error) error {
 	for dropped := false; !dropped; {
-		if err := v.store.Sync(); err != nil {
+		before := v.store.Digest()
+		if err := v.store.Sync(); err != nil { // the fold sees all that before describes
 			return err
 		}
-		before := v.store.Digest()
 		d.total.Store(before.Records)
 		b := batch{limit: m.cfg.ChunkBytes, flush: func(writes []Write) error {
 			d.records.Add(int64(len(writes)))
