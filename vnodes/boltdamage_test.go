@@ -12,9 +12,9 @@ import (
 
 // damagedStore is the file of a store with records of all kinds. The last two
 // transactions have the same content, so that a damaged meta page changes nothing.
-func damagedStore(t *testing.T) (content []byte, model modelStore) {
+func damagedStore(t *testing.T) (st *diskStore, content []byte, model modelStore) {
 	t.Helper()
-	st, path := createBoltStore(t)
+	st, path := createDiskStore(t)
 	model = modelStore{}
 	var writes []Write
 	for i := range 300 {
@@ -33,11 +33,14 @@ func damagedStore(t *testing.T) (content []byte, model modelStore) {
 		if err := appendSync(st, writes...); err != nil {
 			t.Fatal(err)
 		}
+		if err := st.checkpoint(); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if err := st.Close(); err != nil {
 		t.Fatal(err)
 	}
-	return readFile(t, path), model
+	return st, readFile(t, path), model
 }
 
 // checkDamaged reports wrong answers of a store whose file is damaged: errors
@@ -69,7 +72,7 @@ func checkDamaged(t *testing.T, what string, st Store, model modelStore) {
 }
 
 func TestDamageIsNoticed(t *testing.T) {
-	content, model := damagedStore(t)
+	origin, content, model := damagedStore(t)
 	draw := rand.New(rand.NewPCG(1, 2))
 	opened := 0
 	for range 400 {
@@ -77,7 +80,7 @@ func TestDamageIsNoticed(t *testing.T) {
 		what := fmt.Sprintf("bit %#x of byte %d (page %d+%d)", bit, at, at/4096, at%4096)
 		damaged := bytes.Clone(content)
 		damaged[at] ^= bit
-		st, err := openCopy(t, damaged)
+		st, err := openCopy(t, origin, damaged)
 		if err != nil {
 			if !errors.Is(err, ErrCorrupt) {
 				t.Errorf("%s: %v", what, err)
@@ -98,9 +101,12 @@ func TestDamageIsNoticed(t *testing.T) {
 // The value of one record is damaged while the store is open: that record is
 // refused by name, the others are served.
 func TestDamagedValue(t *testing.T) {
-	st, path := createBoltStore(t)
+	st, path := createDiskStore(t)
 	for i := range 100 {
 		put(t, st, fmt.Sprintf("k%04d", i), fmt.Sprintf("<value %04d>", i), 1)
+	}
+	if err := st.checkpoint(); err != nil {
+		t.Fatal(err)
 	}
 	patch(t, path, []byte("<value 0050>"), []byte("<value 0051>"))
 	_, ok, err := st.Get([]byte("k0050"))
@@ -113,21 +119,29 @@ func TestDamagedValue(t *testing.T) {
 	if err := st.Ascend(nil, func([]byte, Record) bool { return true }); !errors.Is(err, ErrCorrupt) {
 		t.Errorf("a fold: %v", err)
 	}
-	if err := appendSync(st, write("k0050", "new", 2)); !errors.Is(err, ErrCorrupt) {
-		t.Errorf("a write over it: %v", err)
-	}
 	put(t, st, "k0052", "new", 2)
+	if err := st.checkpoint(); err != nil {
+		t.Errorf("beside it: %v", err)
+	}
+	// Nobody can say any more what the file held: it is of no use.
+	put(t, st, "k0050", "new", 2)
+	if err := st.checkpoint(); !errors.Is(err, ErrCorrupt) {
+		t.Errorf("a checkpoint over it: %v", err)
+	}
+	if err := appendSync(st, write("k0053", "new", 2)); !errors.Is(err, ErrCorrupt) {
+		t.Errorf("a write after that: %v", err)
+	}
 }
 
 // A damaged key is not answered as "not found".
 func TestDamagedKey(t *testing.T) {
 	for _, damaged := range []string{"k0070", "k0051", "k9950", "a0050", "k0048"} {
-		st, path := createBoltStore(t)
+		st, path := createDiskStore(t)
 		var writes []Write
 		for i := range 60 {
 			writes = append(writes, write(fmt.Sprintf("k%04d", i*2), "v", 1))
 		}
-		if err := appendSync(st, writes...); err != nil {
+		if err := errors.Join(appendSync(st, writes...), st.checkpoint()); err != nil {
 			t.Fatal(err)
 		}
 		patch(t, path, []byte("k0050"), []byte(damaged))
@@ -174,11 +188,11 @@ func TestDamagedWhileOpen(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			st, path := createBoltStore(t)
+			st, path := createDiskStore(t)
 			for i := range 500 {
 				st.Append([]Write{write(fmt.Sprintf("k%04d", i), strings.Repeat("v", 100), 1)}, func(error) {})
 			}
-			if err := st.Sync(); err != nil {
+			if err := st.checkpoint(); err != nil {
 				t.Fatal(err)
 			}
 			f, err := os.OpenFile(path, os.O_RDWR, 0)
@@ -195,13 +209,20 @@ func TestDamagedWhileOpen(t *testing.T) {
 			if err := st.Ascend(nil, func([]byte, Record) bool { return true }); !errors.Is(err, ErrCorrupt) {
 				t.Errorf("fold: %v", err)
 			}
-			if err := appendSync(st, write("k0100", "new", 2)); !errors.Is(err, ErrCorrupt) {
+			put(t, st, "k0100", "new", 2) // the log has it
+			if err := st.checkpoint(); !errors.Is(err, ErrCorrupt) {
+				t.Errorf("checkpoint: %v", err)
+			}
+			if err := appendSync(st, write("k0100", "newer", 3)); !errors.Is(err, ErrCorrupt) {
 				t.Errorf("append: %v", err)
 			}
-			if err := st.Close(); err != nil {
+			if err := st.Close(); !errors.Is(err, ErrCorrupt) {
 				t.Errorf("close: %v", err)
 			}
-			if _, err := DiskStorage(st.dir, nil).Open(testID, testName); !errors.Is(err, ErrCorrupt) {
+			if err := st.disk.Close(); err != nil {
+				t.Errorf("close: %v", err)
+			}
+			if _, err := openDisk(t, st.disk.dir, DiskOptions{}).Open(testID, testName); !errors.Is(err, ErrCorrupt) {
 				t.Errorf("open: %v", err)
 			}
 		})
@@ -213,7 +234,7 @@ func FuzzOpenDamaged(f *testing.F) {
 	f.Add(uint32(0), []byte{1})
 	f.Add(uint32(4096), []byte{0xff, 0xff})
 	f.Add(uint32(3*4096+8), []byte{1, 0, 0xff, 0xff})
-	st, path := createBoltStore(f)
+	st, path := createDiskStore(f)
 	for i := range 200 {
 		st.Append([]Write{write(fmt.Sprintf("k%04d", i), strings.Repeat("v", i), 1)}, func(error) {})
 	}
@@ -224,12 +245,12 @@ func FuzzOpenDamaged(f *testing.F) {
 	f.Fuzz(func(t *testing.T, at uint32, b []byte) {
 		damaged := bytes.Clone(content)
 		copy(damaged[int(at)%len(damaged):], b)
-		st, err := openCopy(t, damaged)
+		damagedStore, err := openCopy(t, st, damaged)
 		if err != nil {
 			return
 		}
-		_ = st.Ascend(nil, func([]byte, Record) bool { return true })
-		_ = appendSync(st, write("k0100", "new", 2))
-		_ = st.Close()
+		_ = damagedStore.Ascend(nil, func([]byte, Record) bool { return true })
+		_ = appendSync(damagedStore, write("k0100", "new", 2))
+		_ = damagedStore.Close()
 	})
 }

@@ -28,11 +28,11 @@ type boltFile struct {
 
 // createBolt makes a database at path, filled by init, durably: the file appears
 // under its name only when it is whole.
-func createBolt(path string, init func(tx *bbolt.Tx) error) (*boltFile, error) {
+func createBolt(fsys fileSystem, path string, init func(tx *bbolt.Tx) error) (*boltFile, error) {
 	if _, err := os.Lstat(path); err == nil {
 		return nil, fs.ErrExist
 	}
-	if err := makeDir(filepath.Dir(path)); err != nil {
+	if err := fsys.makeDir(filepath.Dir(path)); err != nil {
 		return nil, err
 	}
 	part := path + partSuffix
@@ -48,7 +48,7 @@ func createBolt(path string, init func(tx *bbolt.Tx) error) (*boltFile, error) {
 		err = f.file.Sync()
 	}
 	if err == nil {
-		err = renameFile(part, path)
+		err = renameFile(fsys, part, path)
 	}
 	if err != nil {
 		return nil, errors.Join(err, f.close())
@@ -183,55 +183,4 @@ func (f *boltFile) close() error {
 		return errors.Join(unlock(f.file), f.file.Close())
 	}
 	return f.db.Close()
-}
-
-// makeDir makes dir and the parents that it lacks, durably.
-func makeDir(dir string) error {
-	if info, err := os.Stat(dir); err == nil && info.IsDir() {
-		return nil
-	}
-	parent := filepath.Dir(dir)
-	if parent != dir {
-		if err := makeDir(parent); err != nil {
-			return err
-		}
-	}
-	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-		return err
-	}
-	return syncDir(parent)
-}
-
-// renameFile renames a file durably.
-func renameFile(from, to string) error {
-	if err := os.Rename(from, to); err != nil {
-		return err
-	}
-	if err := syncDir(filepath.Dir(to)); err != nil {
-		return err
-	}
-	if filepath.Dir(from) == filepath.Dir(to) {
-		return nil
-	}
-	return syncDir(filepath.Dir(from))
-}
-
-// removeFile deletes a file durably; it is no error if there is none.
-func removeFile(path string) error {
-	err := os.Remove(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(path))
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }

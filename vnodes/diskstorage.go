@@ -1,130 +1,189 @@
 package vnodes
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
-	"log/slog"
+	"os"
 	"path/filepath"
 	"slices"
 
 	"go.etcd.io/bbolt"
 )
 
-// diskStorage is DiskStorage.
-type diskStorage struct {
-	dir string
-	log *slog.Logger
+func (d *Disk) path(name string) string { return filepath.Join(d.dir, filepath.FromSlash(name)) }
+
+func (d *Disk) newStore(name string) *diskStore {
+	return &diskStore{disk: d, name: name, active: new(table)}
 }
 
-// DiskStorage keeps each store in a bbolt file under dir, which is made when it
-// is needed. logger is slog.Default() if nil.
-func DiskStorage(dir string, logger *slog.Logger) Storage {
-	if logger == nil {
-		logger = slog.Default()
-	}
-	return &diskStorage{dir: dir, log: logger}
-}
-
-func (d *diskStorage) path(name string) string { return filepath.Join(d.dir, filepath.FromSlash(name)) }
-
-func (d *diskStorage) Create(id Identity, name string) (Store, error) {
+// Create implements Storage.
+func (d *Disk) Create(id Identity, name string) (Store, error) {
 	if err := checkName(name); err != nil {
 		return nil, err
 	}
-	f, err := createBolt(d.path(name), func(tx *bbolt.Tx) error { return initStore(tx, id) })
+	if err := d.log.err(); err != nil {
+		return nil, fmt.Errorf("create %s: %w", name, err)
+	}
+	s := d.newStore(name)
+	s.id, s.open, s.loaded = id, true, true
+	s.state = fileState{file: newFileID(), covered: d.log.position(), log: d.log.id}
+	f, err := createBolt(d.fsys, d.path(name), func(tx *bbolt.Tx) error { return initStore(tx, id, &s.state) })
 	if err != nil {
 		return nil, fmt.Errorf("create %s: %w", name, err)
 	}
-	return d.store(id, name, f)
-}
-
-// initStore fills an empty database.
-func initStore(tx *bbolt.Tx, id Identity) error {
-	if _, err := tx.CreateBucket([]byte(recordsBucket)); err != nil {
-		return err
-	}
-	meta, err := tx.CreateBucket([]byte(metaBucket))
-	if err != nil {
-		return err
-	}
-	b, err := json.Marshal(id)
-	if err != nil {
-		return err
-	}
-	if err := meta.Put([]byte(identityKey), seal(identityKey, b)); err != nil {
-		return err
-	}
-	return writeState(tx, Digest{}, 0)
-}
-
-func (d *diskStorage) Open(id Identity, name string) (Store, error) {
-	if err := checkName(name); err != nil {
-		return nil, err
-	}
-	f, err := openBolt(d.path(name))
-	if err != nil {
-		return nil, fmt.Errorf("open %s: %w", name, err)
-	}
-	var stored Identity
-	err = f.view(func(tx *bbolt.Tx) error {
-		stored, err = readIdentity(tx)
-		return err
-	})
-	if err == nil {
-		err = stored.check(id)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("open %s: %w", name, errors.Join(err, f.close()))
-	}
-	return d.store(stored, name, f)
-}
-
-func readIdentity(tx *bbolt.Tx) (Identity, error) {
-	meta, err := fileBucket(tx, metaBucket)
-	if err != nil {
-		return Identity{}, err
-	}
-	b, err := unseal(identityKey, meta.Get([]byte(identityKey)))
-	if err != nil {
-		return Identity{}, err
-	}
-	var id Identity
-	if err := json.Unmarshal(b, &id); err != nil {
-		return Identity{}, fmt.Errorf("identity: %w: %w", ErrCorrupt, err)
-	}
-	return id, nil
-}
-
-// store is the Store on f.
-func (d *diskStorage) store(id Identity, name string, f *boltFile) (Store, error) {
-	s := &boltStore{
-		id: id, dir: d.dir, name: name, file: f, log: d.log,
-		limit: defaultPendingLimit, pending: make(map[string]*entry),
-	}
-	s.room.L = &s.mu
-	if err := s.load(); err != nil {
-		return nil, fmt.Errorf("open %s: %w", name, errors.Join(err, f.close()))
+	s.file.put(s, f)
+	if !d.adopt(s) {
+		return nil, errors.Join(ErrClosed, s.file.close(s))
 	}
 	return s, nil
 }
 
-func (d *diskStorage) Rename(st Store, name string) error {
-	s, ok := st.(*boltStore)
-	if !ok || s.dir != d.dir {
+// adopt makes a new store one of the disk's; false if that has been closed.
+func (d *Disk) adopt(s *diskStore) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.shut {
+		return false
+	}
+	delete(d.blocked, s.name) // of a file that is not there any more
+	d.stores[s.name] = s
+	return true
+}
+
+// Open implements Storage.
+func (d *Disk) Open(id Identity, name string) (Store, error) {
+	if err := checkName(name); err != nil {
+		return nil, err
+	}
+	s, err := d.claim(name)
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", name, err)
+	}
+	s.checkpointing.Lock()
+	err = s.load()
+	s.checkpointing.Unlock()
+	if err == nil {
+		err = s.id.check(id)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", name, errors.Join(err, d.unclaim(s)))
+	}
+	return s, nil
+}
+
+// claim takes the store under name for a user.
+func (d *Disk) claim(name string) (*diskStore, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.shut {
+		return nil, ErrClosed
+	}
+	if b := d.blocked[name]; b != nil {
+		return nil, b.err
+	}
+	s := d.stores[name]
+	if s == nil {
+		if _, err := os.Stat(d.path(name)); err != nil {
+			return nil, err
+		}
+		s = d.newStore(name)
+		d.stores[name] = s
+	}
+	if s.open {
+		return nil, errOpen
+	}
+	s.open = true
+	return s, nil
+}
+
+// unclaim gives back a store that cannot be used as it was asked for.
+func (d *Disk) unclaim(s *diskStore) error {
+	d.mu.Lock()
+	s.open = false
+	_, needs := s.needs()
+	if !needs {
+		delete(d.stores, s.name)
+	}
+	d.mu.Unlock()
+	if needs {
+		return nil
+	}
+	return s.file.close(s)
+}
+
+// release forgets a store that was closed. What is not in its file waits in the
+// log for the next start.
+func (d *Disk) release(s *diskStore) error {
+	at, needs := s.needs()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.stores, s.name)
+	if needs {
+		d.blocked[s.name] = &blocked{from: at, err: fmt.Errorf("its newest records are in the log, which is read at the next start: %w", ErrClosed)}
+		d.tables.Add(-s.forgetTables())
+	}
+	return nil
+}
+
+// forget forgets a store whose file was deleted.
+func (d *Disk) forget(s *diskStore) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.stores, s.name)
+}
+
+// Rename implements Storage.
+func (d *Disk) Rename(st Store, name string) error {
+	s, ok := st.(*diskStore)
+	if !ok || s.disk != d {
 		return fmt.Errorf("rename to %s: a store of another storage: %w", name, fs.ErrInvalid)
 	}
 	if err := checkName(name); err != nil {
 		return err
 	}
-	if err := s.rename(name, d.path(name)); err != nil {
+	if err := d.rename(s, name); err != nil {
 		return fmt.Errorf("rename to %s: %w", name, err)
 	}
 	return nil
 }
 
-func (d *diskStorage) List() ([]string, error) {
+// rename moves the file while it is not in use. It keeps its id, by which the log
+// knows it.
+func (d *Disk) rename(s *diskStore, name string) error {
+	s.checkpointing.Lock()
+	defer s.checkpointing.Unlock()
+	s.mu.RLock()
+	closed := s.closed
+	s.mu.RUnlock()
+	if closed {
+		return ErrClosed
+	}
+	s.file.mu.Lock() // nobody opens it meanwhile
+	defer s.file.mu.Unlock()
+	path := d.path(name)
+	if _, err := os.Lstat(path); err == nil {
+		return fs.ErrExist
+	}
+	if err := d.fsys.makeDir(filepath.Dir(path)); err != nil {
+		return err
+	}
+	if err := renameFile(d.fsys, s.path(), path); err != nil {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.stores, s.name)
+	delete(d.blocked, name)
+	d.stores[name] = s
+	s.mu.Lock()
+	s.name = name
+	s.mu.Unlock()
+	return nil
+}
+
+// List implements Storage.
+func (d *Disk) List() ([]string, error) {
 	var names []string
 	err := filepath.WalkDir(d.dir, func(path string, e fs.DirEntry, err error) error {
 		if path == d.dir && errors.Is(err, fs.ErrNotExist) {
@@ -146,12 +205,36 @@ func (d *diskStorage) List() ([]string, error) {
 	return names, nil
 }
 
-func (d *diskStorage) Remove(name string) error {
+// Remove implements Storage.
+func (d *Disk) Remove(name string) error {
 	if err := checkName(name); err != nil {
 		return err
 	}
-	if err := removeFile(d.path(name)); err != nil {
+	if err := d.remove(name); err != nil {
 		return fmt.Errorf("remove %s: %w", name, err)
 	}
+	return nil
+}
+
+func (d *Disk) remove(name string) error {
+	d.mu.Lock()
+	s := d.stores[name]
+	if s != nil && s.open {
+		d.mu.Unlock()
+		return errOpen
+	}
+	d.mu.Unlock()
+	if s != nil {
+		if err := s.end(); err != nil {
+			return err
+		}
+		return s.discard()
+	}
+	if err := removeFile(d.fsys, d.path(name)); err != nil {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.blocked, name)
 	return nil
 }

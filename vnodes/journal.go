@@ -80,7 +80,7 @@ func createJournal(path string) (*boltFile, error) {
 	if len(orphans) > 0 {
 		return nil, fmt.Errorf("%s is missing and %s is there: %w", filepath.Base(path), filepath.Base(orphans[0]), ErrCorrupt)
 	}
-	return createBolt(path, func(tx *bbolt.Tx) error {
+	return createBolt(osFiles{}, path, func(tx *bbolt.Tx) error {
 		_, err := tx.CreateBucket([]byte(journalBucket))
 		return err
 	})

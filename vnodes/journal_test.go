@@ -149,7 +149,7 @@ func TestJournalDamaged(t *testing.T) {
 
 func TestJournalMissing(t *testing.T) {
 	dir := t.TempDir()
-	st, err := DiskStorage(dir, nil).Create(Identity{}, "kv/p0001.bolt")
+	st, err := openDisk(t, dir, DiskOptions{}).Create(Identity{}, "kv/p0001.bolt")
 	if err != nil {
 		t.Fatal(err)
 	}

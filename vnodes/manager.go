@@ -94,6 +94,7 @@ type Manager struct {
 	rings     Rings
 	transfers Transfers
 	storage   Storage
+	disk      *Disk // storage, if it is one
 	journal   *Journal
 	clock     *Clock
 	services  map[uint32]*service
@@ -194,7 +195,6 @@ func (m *Manager) openFiles() error {
 	if m.cfg.Memory {
 		m.storage, m.journal = MemoryStorage(), MemoryJournal()
 	} else {
-		m.storage = DiskStorage(m.cfg.Dir, m.log)
 		path := filepath.Join(m.cfg.Dir, "journal.bolt")
 		_, missing := os.Stat(path)
 		j, err := OpenJournal(path)
@@ -202,15 +202,19 @@ func (m *Manager) openFiles() error {
 			return fmt.Errorf("open the vnodes' journal: %w", err)
 		}
 		m.journal = j
+		if m.disk, err = OpenDisk(m.cfg.Dir, DiskOptions{Logger: m.log}); err != nil {
+			return errors.Join(err, j.Close())
+		}
+		m.storage = m.disk
 		if missing != nil && !m.cfg.Fresh {
 			if err := m.mournFiles(); err != nil {
-				return errors.Join(err, j.Close())
+				return errors.Join(err, m.closeFiles())
 			}
 		}
 	}
 	c, err := NewClock(m.node, m.now, m.journal)
 	if err != nil {
-		return errors.Join(err, m.journal.Close())
+		return errors.Join(err, m.closeFiles())
 	}
 	m.clock, m.held = c, m.journal.Epoch()
 	return nil
@@ -264,6 +268,9 @@ func (m *Manager) Close() error {
 	m.installMu.Lock() // from here on install does nothing
 	defer m.installMu.Unlock()
 	var errs []error
+	if m.disk != nil {
+		errs = append(errs, m.disk.Checkpoint()) // several at a time, so that little is left for each Close
+	}
 	for _, v := range m.open() {
 		v.stop()
 		errs = append(errs, v.store.Close())
@@ -274,7 +281,31 @@ func (m *Manager) Close() error {
 		}
 	}
 	m.workers.Wait()
-	return errors.Join(append(errs, m.clock.Close(), m.journal.Close())...)
+	return errors.Join(append(errs, m.clock.Close(), m.closeFiles())...)
+}
+
+func (m *Manager) closeFiles() error {
+	if m.disk == nil {
+		return m.journal.Close()
+	}
+	return errors.Join(m.disk.Close(), m.journal.Close())
+}
+
+// StorageFailed is closed when the node can acknowledge no write any more, until
+// it starts anew; StorageErr says why. It is nil for storage in memory.
+func (m *Manager) StorageFailed() <-chan struct{} {
+	if m.disk == nil {
+		return nil
+	}
+	return m.disk.Failed()
+}
+
+// StorageErr is why the commit log has failed, nil if it has not.
+func (m *Manager) StorageErr() error {
+	if m.disk == nil {
+		return nil
+	}
+	return m.disk.Err()
 }
 
 // open lists the vnodes that are open, fallbacks too.

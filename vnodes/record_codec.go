@@ -45,15 +45,20 @@ func parseRecord(key, b []byte) (Record, error) {
 	if binary.BigEndian.Uint32(b) != checksum(key, b[sealHeader:]) {
 		return Record{}, fmt.Errorf("checksum of record %s: %w", shortKey(key), ErrCorrupt)
 	}
-	stamp, err := wire.ParseStamp(b[5:])
-	if err != nil {
-		return Record{}, fmt.Errorf("stamp of record %s: %w", shortKey(key), err)
+	return recordOf(b), nil
+}
+
+// recordOf reads a stored form that is known to be whole, as parseRecord does.
+func recordOf(b []byte) Record {
+	be := binary.BigEndian
+	r := Record{
+		Flags: RecordFlags(b[4]),
+		Stamp: Stamp{Time: be.Uint64(b[5:]), Node: be.Uint64(b[13:]), ID: be.Uint64(b[21:])},
 	}
-	r := Record{Stamp: stamp, Flags: RecordFlags(b[4])}
 	if len(b) > recordHeader {
 		r.Value = b[recordHeader:]
 	}
-	return r, nil
+	return r
 }
 
 // seal is v with a checksum over key and v before it: for what is stored and is
@@ -114,6 +119,29 @@ func (d *Digest) remove(key []byte, r *Record, hash uint64) {
 	}
 	d.Bytes -= int64(len(key) + len(r.Value))
 	d.Sum -= hash
+}
+
+// sum makes d the digest of what it and o describe.
+func (d *Digest) sum(o Digest) {
+	d.Records += o.Records
+	d.Live += o.Live
+	d.Bytes += o.Bytes
+	d.Sum += o.Sum
+}
+
+// subtract undoes sum.
+func (d *Digest) subtract(o Digest) {
+	d.Records -= o.Records
+	d.Live -= o.Live
+	d.Bytes -= o.Bytes
+	d.Sum -= o.Sum
+}
+
+// digestOf is the digest of one record, which lies under key in its stored form.
+func digestOf(key, stored []byte) (d Digest) {
+	r := recordOf(stored)
+	d.add(key, &r, RecordHash(key, &r))
+	return d
 }
 
 // Bounds of what a Store takes. Both leave room above what the doors let in.

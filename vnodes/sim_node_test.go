@@ -136,6 +136,7 @@ func freeze(m *Manager) (thaw func()) {
 	m.installMu.Lock()
 	m.mu.Lock()
 	var files []*boltFile
+	var undo []func()
 	add := func(st Store) {
 		if s, ok := st.(*slotStore); ok {
 			s.mu.Lock() // no file is made meanwhile
@@ -143,8 +144,9 @@ func freeze(m *Manager) (thaw func()) {
 				st = *inner
 			}
 		}
-		if b, ok := st.(*boltStore); ok {
-			files = append(files, b.file)
+		if d, ok := st.(*diskStore); ok {
+			d.checkpointing.Lock()
+			undo = append(undo, d.checkpointing.Unlock)
 		}
 	}
 	var stores []Store
@@ -169,7 +171,9 @@ func freeze(m *Manager) (thaw func()) {
 	if m.journal.file != nil {
 		files = append(files, m.journal.file)
 	}
-	var undo []func()
+	if m.disk != nil {
+		undo = append(undo, freezeLog(m.disk.log))
+	}
 	for _, f := range files {
 		if tx, err := f.db.Begin(true); err == nil {
 			undo = append(undo, func() { _ = tx.Rollback() })
@@ -186,6 +190,18 @@ func freeze(m *Manager) (thaw func()) {
 		}
 		m.mu.Unlock()
 		m.installMu.Unlock()
+	}
+}
+
+// freezeLog waits until nothing is on its way to the disk and keeps it so.
+func freezeLog(l *commitLog) (thaw func()) {
+	for {
+		l.mu.Lock()
+		if len(l.groups) == 0 && position(l.durable.Load()) == positionOf(l.active.number, l.offset) {
+			return l.mu.Unlock
+		}
+		l.mu.Unlock()
+		_ = l.flush()
 	}
 }
 

@@ -34,7 +34,7 @@ type Storage interface {
 // IdentityOf is what st, made by a Storage, was created with.
 func IdentityOf(st Store) Identity {
 	switch st := st.(type) {
-	case *boltStore:
+	case *diskStore:
 		return st.id
 	case *memStore:
 		return st.file.id
@@ -55,7 +55,8 @@ func (id Identity) check(asked Identity) error {
 const partSuffix = ".tmp"
 
 func checkName(name string) error {
-	ok := fs.ValidPath(name) && strings.Contains(name, "/") && !strings.HasSuffix(name, partSuffix)
+	ok := fs.ValidPath(name) && strings.Contains(name, "/") &&
+		!strings.HasSuffix(name, partSuffix) && !strings.HasSuffix(name, segmentSuffix)
 	for i := range len(name) {
 		c := name[i]
 		ok = ok && (c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || strings.IndexByte("._-/", c) >= 0)

@@ -158,7 +158,7 @@ func TestCreateAfterCrash(t *testing.T) {
 	if err := os.WriteFile(part, []byte("half a file"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s := DiskStorage(dir, nil)
+	s := openDisk(t, dir, DiskOptions{})
 	if names, err := s.List(); err != nil || len(names) > 0 {
 		t.Errorf("%v, %v", names, err)
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
 	"strings"
@@ -21,9 +22,21 @@ const testName = "kv/p0012.bolt"
 // eachStorage runs test with every implementation.
 func eachStorage(t *testing.T, test func(t *testing.T, open func(testing.TB) Storage)) {
 	t.Run("disk", func(t *testing.T) {
-		test(t, func(t testing.TB) Storage { return DiskStorage(t.TempDir(), nil) })
+		test(t, func(t testing.TB) Storage { return openDisk(t, t.TempDir(), DiskOptions{}) })
 	})
 	t.Run("memory", func(t *testing.T) { test(t, func(testing.TB) Storage { return MemoryStorage() }) })
+}
+
+// openDisk opens the storage in dir until the test ends.
+func openDisk(t testing.TB, dir string, opts DiskOptions) *Disk {
+	t.Helper()
+	opts.Logger = discardLogger()
+	d, err := OpenDisk(dir, opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = d.Close() })
+	return d
 }
 
 func createStore(t testing.TB, s Storage) Store {
@@ -348,3 +361,5 @@ func TestAscendStops(t *testing.T) {
 		}
 	})
 }
+
+func discardLogger() *slog.Logger { return slog.New(slog.DiscardHandler) }
