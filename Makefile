@@ -7,10 +7,10 @@ GO ?= go
 GOLANGCI_LINT ?= golangci-lint
 FUZZTIME ?= 10s
 
-.PHONY: help build test race lint floors outside bench demo fmt vet cover fuzz clean
+.PHONY: help build test race lint floors outside bench bench-storage demo fmt vet cover fuzz clean
 
 help: ## print this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## bin/ringcore: node, command line and benchmark
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/ringcore ./cmd/ringcore
@@ -33,6 +33,10 @@ outside: ## build and run a module that requires this one
 
 bench: ## three processes on this machine; REPLICAS=3 DURATION=5s CALLERS=1,16,64,256
 	testdata/bench/three-nodes.sh
+
+bench-storage: ## the storage engine beside what the disk can do; LENGTH=3s KEYS=2000000
+	RINGCORE_BENCH_STORAGE=$(or $(LENGTH),3s) RINGCORE_BENCH_KEYS=$(or $(KEYS),2000000) \
+		$(GO) test -count=1 -timeout 30m -run '^TestStorageBench$$' -v ./vnodes/
 
 demo: ## three nodes in one process, until Ctrl-C; data in ./ringcore-data
 	$(GO) run ./cmd/ringcore dev

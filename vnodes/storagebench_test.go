@@ -60,7 +60,7 @@ func TestStorageBench(t *testing.T) {
 		}
 		counts = append(counts, n)
 	}
-	dir, err := os.MkdirTemp(setting("DIR", ""), "storage-bench")
+	dir, err := os.MkdirTemp(setting("DIR", ""), "storage-bench") //nolint:usetesting // on the disk that is to be measured
 	if err != nil {
 		t.Fatal(err)
 	}
