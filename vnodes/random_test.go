@@ -165,9 +165,9 @@ func (r *randomWalk) complete() {
 				if !within(now.Place(p, x.Node), svc.replicas(now)) {
 					continue
 				}
-				if err := r.w.node(1).m.Load().confirm(r.w.t.Context(), svc, now, p, x.Node); err != nil {
-					r.w.t.Error(fmt.Errorf("partition %d of %s on %s: %w", p, name, x.Node, err))
-				}
+				r.w.until(fmt.Sprintf("%s confirms partition %d of %s", x.Node, p, name), func() bool {
+					return r.w.node(1).m.Load().confirm(r.w.t.Context(), svc, now, p, x.Node) == nil
+				})
 			}
 		}
 	}
