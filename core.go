@@ -104,7 +104,18 @@ func (c *core) open(first *metadata.State) error {
 	})
 	c.tasks.Go(c.keepInTouch)
 	c.tasks.Go(c.watchState)
+	c.tasks.Go(c.watchStorage)
 	return nil
+}
+
+// watchStorage stops the node when its commit log is lost: what it would say of
+// its records from then on, it could not keep.
+func (c *core) watchStorage() {
+	select {
+	case <-c.vnodes.StorageFailed():
+		c.n.fail(fmt.Errorf("the commit log failed, so this node stops; see to its disk and start it again: %w", c.vnodes.StorageErr()))
+	case <-c.ctx.Done():
+	}
 }
 
 func (c *core) openVnodes(dir string, fresh bool) error {

@@ -43,6 +43,7 @@ type Node struct {
 	done     chan struct{} // closed when the node has stopped
 	doneOnce sync.Once
 	closeErr error
+	failure  atomic.Pointer[error] // why the node stops by itself
 }
 
 // Info is what others need to reach a node.
@@ -220,10 +221,21 @@ func (n *Node) Done() <-chan struct{} { return n.done }
 func (n *Node) Err() error {
 	select {
 	case <-n.done:
+		if why := n.failure.Load(); why != nil {
+			return *why
+		}
 		return n.closeErr
 	default:
 		return nil
 	}
+}
+
+// fail stops the node because of err. It does not wait: it runs on goroutines that
+// Close waits for.
+func (n *Node) fail(err error) {
+	n.log.Error("node stops", "err", err)
+	n.failure.CompareAndSwap(nil, &err)
+	go n.Close() //nolint:errcheck // Err tells; whoever owns the node waits for Done
 }
 
 // Close stops the node and waits for all that it runs. Its data stays.
