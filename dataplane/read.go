@@ -55,7 +55,9 @@ func (o *operation) read(me int) {
 		o.settle(wire.BadRequest, message("service %s cannot make one answer of several: use r=1", o.info.Name))
 		return
 	case q.need > q.n:
-		o.settle(wire.QuorumNotMet, notMet(q.n, q.need, len(q.slots)))
+		if !o.bePatient() {
+			o.settle(wire.QuorumNotMet, notMet(q.n, q.need, len(q.slots)))
+		}
 		return
 	}
 	q.head = wire.Header{
@@ -239,7 +241,9 @@ func (q *read) fallShort(reached int) {
 	case q.code == wire.Overload:
 		o.settle(wire.Overload, q.text)
 	default:
-		o.settle(wire.QuorumNotMet, notMet(reached, q.need, len(q.slots)))
+		if !o.bePatient() {
+			o.settle(wire.QuorumNotMet, notMet(reached, q.need, len(q.slots)))
+		}
 	}
 }
 
