@@ -90,8 +90,11 @@ func TestHintsReachTheOwner(t *testing.T) {
 		t.Fatalf("%d hint stores after the restart", held)
 	}
 	// The stream breaks at every point once.
+	var mu sync.Mutex
 	at := 0
 	w.net.setHook(func(f *passing) treatment {
+		mu.Lock()
+		defer mu.Unlock()
 		if f.opened == wire.OpHandoff && f.n == at && at < 6 {
 			at++
 			if held := w.node(2).m.Load().Holding(); held != 1 {
@@ -107,6 +110,8 @@ func TestHintsReachTheOwner(t *testing.T) {
 		w.node(1).mustGet(keyIn(p, i), fmt.Sprint("newer", i))
 	}
 	w.settled()
+	mu.Lock()
+	defer mu.Unlock()
 	if at < 6 {
 		t.Errorf("only %d streams broke", at)
 	}
