@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -14,16 +15,34 @@ import (
 	bolterrors "go.etcd.io/bbolt/errors"
 )
 
+// growBytes is how much longer a file gets at a time.
+const growBytes = 256 << 10
+
 // lockTimeout is how long opening a file waits for whoever has it open.
 const lockTimeout = time.Second
 
 // boltFile is an open bbolt database whose damage is an error, never a panic:
 // bbolt trusts what it reads, so damage shows as a panic or a fault in its mapped
 // memory. After the first one the database is not touched again.
+//
+// All readers share one read transaction, which bbolt can bear as long as nobody
+// writes: to begin one, and to find the bucket in it, costs more than to find a key.
+// During an update, which may have to map the file anew, they begin their own.
 type boltFile struct {
 	db     *bbolt.DB
 	file   *os.File              // bbolt's own handle
 	broken atomic.Pointer[error] // set once: what bbolt panicked with
+
+	sharedMu sync.RWMutex // read-held while shared is in use
+	shared   *boltReader  // nil: none has been begun since the last update
+	updating bool
+}
+
+// boltReader is a read transaction.
+type boltReader struct {
+	tx      *bbolt.Tx
+	records *bbolt.Bucket // nil if there is none
+	cursors sync.Pool     // of records
 }
 
 // createBolt makes a database at path, filled by init, durably: the file appears
@@ -122,32 +141,84 @@ func (f *boltFile) open(path string, readOnly bool) (err error) {
 			return file, err
 		},
 	})
+	if err == nil {
+		f.db.AllocSize = growBytes
+	}
 	return err
 }
 
-// view runs fn in a read transaction, which ends with fn.
-func (f *boltFile) view(fn func(tx *bbolt.Tx) error) (err error) {
+// view runs fn in a read transaction. Nothing of it may be kept.
+func (f *boltFile) view(fn func(r *boltReader) error) (err error) {
 	if e := f.broken.Load(); e != nil {
 		return *e
 	}
 	defer f.catch(&err)
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	f.sharedMu.RLock()
+	for f.shared == nil {
+		updating := f.updating
+		f.sharedMu.RUnlock()
+		if updating {
+			return f.viewAlone(fn)
+		}
+		if err := f.share(); err != nil {
+			return err
+		}
+		f.sharedMu.RLock()
+	}
+	defer f.sharedMu.RUnlock()
+	return fn(f.shared)
+}
+
+func (f *boltFile) viewAlone(fn func(r *boltReader) error) error {
+	r, err := f.begin()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = r.tx.Rollback() }()
+	return fn(r)
+}
+
+// share begins the readers' transaction, unless that is done or an update runs.
+func (f *boltFile) share() (err error) {
+	f.sharedMu.Lock()
+	defer f.sharedMu.Unlock()
+	if f.shared == nil && !f.updating {
+		f.shared, err = f.begin()
+	}
+	return err
+}
+
+// unshare ends the readers' transaction: once with updating, for an update, and
+// once without, when that has ended.
+func (f *boltFile) unshare(updating bool) {
+	f.sharedMu.Lock()
+	defer f.sharedMu.Unlock()
+	if f.updating = updating; f.shared != nil {
+		_ = f.shared.tx.Rollback()
+		f.shared = nil
+	}
+}
+
+func (f *boltFile) begin() (*boltReader, error) {
 	tx, err := f.db.Begin(false)
 	if err != nil {
-		return closedError(err)
+		return nil, closedError(err)
 	}
-	defer func() { _ = tx.Rollback() }()
-	return fn(tx)
+	return &boltReader{tx: tx, records: tx.Bucket([]byte(recordsBucket))}, nil
 }
 
 // update runs fn in a write transaction and commits it durably, unless fn fails.
 // After a failed commit nobody knows what is durable: the caller must not try again.
+// There is one update at a time.
 func (f *boltFile) update(fn func(tx *bbolt.Tx) error) (err error) {
 	if e := f.broken.Load(); e != nil {
 		return *e
 	}
 	defer f.catch(&err)
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	f.unshare(true)
+	defer f.unshare(false)
 	tx, err := f.db.Begin(true)
 	if err != nil {
 		return closedError(err)
@@ -182,5 +253,6 @@ func (f *boltFile) close() error {
 	if f.broken.Load() != nil {
 		return errors.Join(unlock(f.file), f.file.Close())
 	}
+	f.unshare(false)
 	return f.db.Close()
 }

@@ -24,12 +24,25 @@ func putKey(b *bbolt.Bucket, key, value []byte) error {
 	return b.Put(key, value)
 }
 
-// findKey is the record under key, sharing the transaction's memory.
-func findKey(b *bbolt.Bucket, key []byte) (Record, bool, error) {
+// find is the record under key, sharing the transaction's memory.
+func (r *boltReader) find(key []byte) (Record, bool, error) {
+	if r.records == nil {
+		return Record{}, false, corruptBolt("no bucket %q", recordsBucket)
+	}
+	c, _ := r.cursors.Get().(*bbolt.Cursor)
+	if c == nil {
+		c = r.records.Cursor()
+	}
+	defer r.cursors.Put(c)
+	return findKey(c, key)
+}
+
+// findKey is the record under key in the bucket that c is a cursor of, sharing
+// the transaction's memory.
+func findKey(c *bbolt.Cursor, key []byte) (Record, bool, error) {
 	stored, prefix, skip := key, []byte(nil), 0
 	for {
 		segment := stored[:min(len(stored), keySegment)]
-		c := b.Cursor()
 		k, v := c.Seek(segment)
 		if !bytes.Equal(k, segment) {
 			return Record{}, false, checkNear(c, prefix, skip, k, v)
@@ -39,7 +52,7 @@ func findKey(b *bbolt.Bucket, key []byte) (Record, bool, error) {
 			return r, err == nil, err
 		}
 		prefix, skip = key[:len(prefix)+keySegment-skip], 1
-		b, stored = b.Bucket(segment), append([]byte{0}, stored[keySegment:]...)
+		c, stored = c.Bucket().Bucket(segment).Cursor(), append([]byte{0}, stored[keySegment:]...)
 	}
 }
 

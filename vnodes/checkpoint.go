@@ -4,106 +4,172 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 
 	"go.etcd.io/bbolt"
 )
 
-// checkpoint writes what the store's file lacks, as of now, into it. The records
-// stay readable throughout. It does nothing if there is nothing.
+// checkpoint writes what the store's file lacks, as of now, into it: a new file
+// takes its place, or, where little of it changes, its pages are updated. The
+// records stay readable throughout. It does nothing if there is nothing to gain.
 func (s *diskStore) checkpoint() error {
 	s.checkpointing.Lock()
 	defer s.checkpointing.Unlock()
 	if err := s.load(); err != nil {
 		return s.fail(err)
 	}
-	t, state, err := s.freeze()
-	if t == nil || err != nil {
+	w, err := s.freeze()
+	if w == nil || err != nil {
 		return err
 	}
-	state.maxTime, state.covered = t.maxTime, t.last+1
-	if !s.disk.log.isDurable(t.last) {
+	if w.t != nil && !s.disk.log.isDurable(w.t.last) {
 		if err := s.disk.log.flush(); err != nil {
 			return err
 		}
 	}
-	if err := s.write(t, &state); err != nil {
+	if err := s.write(w); err != nil {
 		return s.fail(s.nameError("checkpoint", err))
 	}
-	s.mu.Lock()
-	s.frozen, s.state = nil, state
-	s.written++
-	s.mu.Unlock()
-	s.disk.freed(t.bytes)
 	return nil
 }
 
-// freeze is the table to write and the state of the file: the table of an attempt
-// that found no room on the disk, or else what has come since, or nil.
-func (s *diskStore) freeze() (*table, fileState, error) {
+// writing is what a checkpoint writes.
+type writing struct {
+	t        *table    // nil: nothing new, but the file is wasteful
+	order    []uint32  // numbers of the table's keys, in the order of the keys
+	state    fileState // of the file, but for the digest, afterwards
+	floor    uint64    // tombstones below it are left out of a new file
+	wasteful bool      // the file is to be copied
+}
+
+// freeze is what is to be written, nil for nothing: the table of an attempt that
+// found no room on the disk, or else what has come since.
+func (s *diskStore) freeze() (*writing, error) {
+	floor := s.disk.floor(s.id) // first: a tombstone that comes later lies above it
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.failed != nil {
-		return nil, fileState{}, s.failed
+		return nil, s.failed
 	}
 	if s.frozen == nil && s.active.first != 0 {
-		s.frozen, s.active = s.active, new(table)
+		s.frozen, s.active = s.active, newTable(s.disk.blocks)
 		s.frozen.maxTime = s.maxTime
+		s.turns++
 		s.pending.Store(0)
 		s.since.Store(0)
 	}
-	if s.frozen == nil {
-		return nil, fileState{}, nil
+	w := &writing{t: s.frozen, state: s.state, floor: floor}
+	w.wasteful = s.wastefulLocked(func(Identity) uint64 { return floor })
+	if w.t == nil {
+		if !w.wasteful || s.closed {
+			return nil, nil
+		}
+		return w, nil
 	}
-	return s.frozen, s.state, nil
+	w.state.maxTime, w.state.covered = w.t.maxTime, w.t.last+1
+	return w, nil
 }
 
-// write puts the records of t, in one transaction, into the file, and counts what
-// they replace. Nobody else counts those of t meanwhile.
-func (s *diskStore) write(t *table, state *fileState) error {
+// write puts the records of w into the file.
+func (s *diskStore) write(w *writing) error {
+	if w.t != nil {
+		w.order = w.t.sorted(0)
+		s.mu.Lock()
+		w.t.runs = [][]uint32{w.order}
+		s.mu.Unlock()
+	}
+	rewrite, err := s.worthRewriting(w)
+	if err != nil {
+		return err
+	}
+	if rewrite {
+		err := s.rewrite(w)
+		if !errors.Is(err, ErrCorrupt) || w.t == nil {
+			return err
+		}
+		// Damage stays where it is, and is told of; what is beside it can still be updated.
+	}
+	if w.t == nil {
+		return nil
+	}
+	return s.update(w)
+}
+
+// update puts the records into the file, in one transaction, and counts what they
+// replace.
+func (s *diskStore) update(w *writing) error {
+	s.landing.Lock()
+	defer s.landing.Unlock()
 	return s.file.use(s, func(f *boltFile) error {
-		return f.update(func(tx *bbolt.Tx) error {
+		state := w.state
+		err := f.update(func(tx *bbolt.Tx) error {
 			records, err := fileBucket(tx, recordsBucket)
 			if err != nil {
 				return err
 			}
-			delta := t.delta
-			t.tree.Scan(func(k string, v *version) bool {
-				key := []byte(k)
-				if !v.counted {
-					var old Digest
-					if old, err = digestIn(records, key); err != nil {
-						return false
-					}
-					delta.subtract(old)
-					delta.sum(digestOf(key, v.stored))
+			c := records.Cursor()
+			var y yielder
+			for _, number := range w.order {
+				key, v := w.t.key(number), w.t.version(w.t.keys[number].newest)
+				old, had, err := findKey(c, key)
+				if err != nil {
+					return err
 				}
-				err = putKey(records, key, v.stored)
-				return err == nil
-			})
-			if err != nil {
-				return err
+				if had {
+					state.digest.remove(key, &old, RecordHash(key, &old))
+				}
+				state.digest.sum(digestOf(key, v.stored))
+				if err := putKey(records, key, v.stored); err != nil {
+					return err
+				}
+				y.yield()
 			}
-			state.digest.sum(delta)
-			return writeState(tx, state)
+			return writeState(tx, &state)
 		})
+		if err == nil {
+			s.landed(w, &state)
+		}
+		return err
 	})
 }
 
-// digestIn is the digest of the record under key in a file, of none if there is none.
-func digestIn(records *bbolt.Bucket, key []byte) (d Digest, err error) {
-	r, had, err := findKey(records, key)
-	if had {
-		d.add(key, &r, RecordHash(key, &r))
+// landed lets the file, which holds what w has brought, count in place of the
+// table. The caller holds landing.
+func (s *diskStore) landed(w *writing, state *fileState) {
+	size := fileSize(s.path())
+	s.mu.Lock()
+	s.frozen, s.state, s.size = nil, *state, size
+	s.turns++
+	s.mu.Unlock()
+	if w.t != nil {
+		freed := w.t.bytes
+		w.t.free() // everybody else who looks at it holds mu
+		s.disk.freed(freed)
 	}
-	return d, err
 }
+
+// fileSize is how long the file at path is; 0 if nobody knows.
+func fileSize(path string) int64 {
+	info, err := os.Stat(path)
+	if err != nil {
+		return 0
+	}
+	return info.Size()
+}
+
+// noRoomError says that the disk had no room for something that changed nothing.
+type noRoomError struct{ err error }
+
+func (e *noRoomError) Error() string { return e.err.Error() }
+func (e *noRoomError) Unwrap() error { return e.err }
 
 // fail lets the store take no more after err, unless that may go away: there is no
 // room on the disk, and nothing has been written.
 func (s *diskStore) fail(err error) error {
 	var path *fs.PathError
-	if isDiskFull(err) && errors.As(err, &path) {
-		return err // a failed sync has no path: nobody knows what it has lost
+	var noRoom *noRoomError
+	if isDiskFull(err) && (errors.As(err, &path) || errors.As(err, &noRoom)) {
+		return err // the failed sync of an update has no path: nobody knows what it has lost
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -125,11 +191,11 @@ func (s *diskStore) load() error {
 	}
 	var id Identity
 	var state fileState
-	err := s.view(func(tx *bbolt.Tx) (err error) {
-		if id, err = readIdentity(tx); err != nil {
+	err := s.view(func(r *boltReader) (err error) {
+		if id, err = readIdentity(r.tx); err != nil {
 			return err
 		}
-		state, err = readState(tx)
+		state, err = readState(r.tx)
 		return err
 	})
 	if err != nil {
@@ -138,9 +204,10 @@ func (s *diskStore) load() error {
 	if err := s.disk.checkState(&state); err != nil {
 		return s.nameError("open", err)
 	}
+	size := fileSize(s.path())
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.id, s.state, s.loaded = id, state, true
+	s.id, s.state, s.size, s.loaded = id, state, size, true
 	s.maxTime = max(s.maxTime, state.maxTime)
 	return nil
 }

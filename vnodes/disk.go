@@ -14,11 +14,14 @@ import (
 // DiskOptions say how a Disk runs; zero means default.
 type DiskOptions struct {
 	Logger        *slog.Logger  // slog.Default() if nil
-	TableBytes    int64         // memory of records that are not in their files yet: 64 MiB; at twice as much Append waits
+	TableBytes    int64         // memory of records that are not in their files yet: 192 MiB; at half as much again Append waits
 	LogBytes      int64         // of the log, beyond which it is shortened: 512 MiB
 	SegmentBytes  int64         // of the log's segments: 64 MiB
 	OpenFiles     int           // how many files stay open: 128
 	CheckpointAge time.Duration // after which, or up to twice as long, records are in their file: 30 s
+	// Floor is the time of the stamps below which a store's tombstones are needed by
+	// nobody any more; 0 for none. It is asked from any goroutine. Nil: always 0.
+	Floor func(Identity) uint64
 
 	files fileSystem // the operating system's if nil
 }
@@ -37,6 +40,7 @@ type Disk struct {
 	logger *slog.Logger
 	fsys   fileSystem
 	log    *commitLog
+	blocks *blockPool   // of the tables
 	clock  atomic.Int64 // rises now and then: says which files were used last
 	open   atomic.Int64 // files that are open
 	tables atomic.Int64 // bytes in all tables
@@ -74,6 +78,7 @@ func OpenDisk(dir string, opts DiskOptions) (*Disk, error) {
 		dir: dir, opts: opts.withDefaults(), kick: make(chan struct{}, 1), crowded: make(chan struct{}, 1), stop: make(chan struct{}),
 		stores: make(map[string]*diskStore), busy: make(map[*diskStore]bool), blocked: make(map[string]*blocked),
 	}
+	d.blocks = newBlockPool()
 	d.logger, d.fsys, d.room.L = d.opts.Logger, d.opts.files, &d.roomMu
 	r, err := d.newRecovery()
 	if err != nil {
@@ -93,7 +98,7 @@ func OpenDisk(dir string, opts DiskOptions) (*Disk, error) {
 }
 
 func (o DiskOptions) withDefaults() DiskOptions {
-	o.TableBytes = defaulted(o.TableBytes, 64<<20)
+	o.TableBytes = defaulted(o.TableBytes, 192<<20)
 	o.LogBytes = defaulted(o.LogBytes, 512<<20)
 	o.SegmentBytes = defaulted(o.SegmentBytes, 64<<20)
 	o.OpenFiles = defaulted(o.OpenFiles, 128)
@@ -105,6 +110,13 @@ func (o DiskOptions) withDefaults() DiskOptions {
 		o.files = osFiles{}
 	}
 	return o
+}
+
+func (d *Disk) floor(id Identity) uint64 {
+	if d.opts.Floor == nil {
+		return 0
+	}
+	return d.opts.Floor(id)
 }
 
 // Failed is closed when the log has failed: nothing more is acknowledged until
@@ -169,7 +181,9 @@ func (d *Disk) Close() error {
 	for _, s := range stores {
 		_ = s.end() // its user may have done so
 		errs = append(errs, s.file.close(s))
+		s.forgetTables()
 	}
+	d.blocks.close()
 	errs = append(errs, d.trim(), d.log.close())
 	return errors.Join(errs...)
 }

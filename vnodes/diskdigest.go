@@ -1,37 +1,30 @@
 package vnodes
 
-import (
-	"go.etcd.io/bbolt"
-)
-
 // The digest is kept as that of the file and what each table changes in it. To
 // know what a new record replaces costs a search in the file, so nobody looks
-// until a checkpoint comes by there, or somebody asks for the digest.
+// until somebody asks for the digest, or a checkpoint comes by there.
 
 // countAtOnce is for how many records the file is searched between two locks.
 const countAtOnce = 256
 
 // Digest counts what has come since it was last asked for, or since the last
-// checkpoint. It waits for one that runs. If the file is damaged the store fails.
+// checkpoint. If the file is damaged the store fails.
 func (s *diskStore) Digest() Digest {
-	s.checkpointing.Lock() // from here on tables do not change places
-	defer s.checkpointing.Unlock()
 	for {
 		s.mu.RLock()
-		d, uncounted := s.state.digest, 0
+		d, uncounted, turns := s.state.digest, 0, s.turns
 		for _, t := range []*table{s.frozen, s.active} {
 			if t != nil {
 				d.sum(t.delta)
 				uncounted += t.uncounted
 			}
 		}
-		frozen, active := s.frozen, s.active
 		s.mu.RUnlock()
 		if uncounted == 0 {
 			return d
 		}
-		for _, t := range []*table{frozen, active} {
-			if err := s.count(t, frozen); err != nil {
+		for _, frozen := range []bool{true, false} {
+			if err := s.count(frozen, turns); err != nil {
 				_ = s.fail(err)
 				return d
 			}
@@ -39,65 +32,93 @@ func (s *diskStore) Digest() Digest {
 	}
 }
 
-// count counts all records of t, which lies over the file, or over below if that
-// is another table.
-func (s *diskStore) count(t, below *table) error {
-	if t == nil {
-		return nil
-	}
-	for from, more := "", true; more; {
-		batch := make([]keyed, 0, countAtOnce)
-		s.mu.RLock()
-		t.tree.Ascend(from, func(key string, v *version) bool {
-			if !v.counted {
-				batch = append(batch, keyed{key, v})
-			}
-			return len(batch) < countAtOnce
-		})
-		s.mu.RUnlock()
-		if more = len(batch) == countAtOnce; more {
-			from = batch[len(batch)-1].key + "\x00"
+// uncounted is a key whose newest version is not in its table's delta, and what it
+// lies over if that is not in the file.
+type uncounted struct {
+	number uint32
+	key    []byte
+	old    Digest
+	known  bool // old is
+}
+
+// count counts all records of the frozen or the active table, unless there has been
+// a change of places since.
+func (s *diskStore) count(frozen bool, turns uint64) error {
+	s.landing.RLock()
+	defer s.landing.RUnlock()
+	for from, more := 0, true; more; {
+		var batch []uncounted
+		batch, from, more = s.uncounted(frozen, turns, from)
+		if len(batch) == 0 {
+			continue
 		}
-		old, err := s.replacedBy(batch, t, below)
+		err := s.view(func(r *boltReader) error {
+			for i := range batch {
+				if b := &batch[i]; !b.known {
+					var err error
+					if b.old, err = r.digest(b.key); err != nil {
+						return err
+					}
+				}
+			}
+			return nil
+		})
 		if err != nil {
 			return s.nameError("read", err)
 		}
 		s.mu.Lock()
-		for i := range batch {
-			key := []byte(batch[i].key)
-			if v := t.latest(key); !v.counted { // it may be a newer one than that of batch
-				t.count(key, v, old[i])
+		if t := s.table(frozen); s.turns == turns && t != nil {
+			for i := range batch {
+				b := &batch[i]
+				// It may be a newer version by now, which replaces the same.
+				if p := t.keys[b.number].newest; !t.version(p).counted {
+					t.count(b.key, p, b.old)
+				}
 			}
+		} else {
+			more = false
 		}
 		s.mu.Unlock()
 	}
 	return nil
 }
 
-// replacedBy is the digests of what the records of batch, of t, lie over.
-func (s *diskStore) replacedBy(batch []keyed, t, below *table) ([]Digest, error) {
-	old := make([]Digest, len(batch))
-	if len(batch) == 0 {
-		return old, nil
+// table is the frozen table or the active one. The caller holds mu.
+func (s *diskStore) table(frozen bool) *table {
+	if frozen {
+		return s.frozen
 	}
-	err := s.view(func(tx *bbolt.Tx) error {
-		records, err := fileBucket(tx, recordsBucket)
-		if err != nil {
-			return err
+	return s.active
+}
+
+// uncounted is up to countAtOnce keys with numbers from on, and where to go on.
+func (s *diskStore) uncounted(frozen bool, turns uint64, from int) (batch []uncounted, next int, more bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	t := s.table(frozen)
+	if t == nil || s.turns != turns {
+		return nil, 0, false
+	}
+	for next = from; next < len(t.keys) && len(batch) < countAtOnce; next++ {
+		if t.version(t.keys[next].newest).counted {
+			continue
 		}
-		for i := range batch {
-			key := []byte(batch[i].key)
-			if t != below {
-				if v := below.latest(key); v != nil {
-					old[i] = digestOf(key, v.stored)
-					continue
-				}
-			}
-			if old[i], err = digestIn(records, key); err != nil {
-				return err
+		u := uncounted{number: uint32(next), key: append([]byte(nil), t.key(uint32(next))...)}
+		if !frozen {
+			if v, ok := s.frozen.latest(u.key); ok {
+				u.old, u.known = digestOf(u.key, v.stored), true
 			}
 		}
-		return nil
-	})
-	return old, err
+		batch = append(batch, u)
+	}
+	return batch, next, next < len(t.keys)
+}
+
+// digest is the digest of the record under key in a file, of none if there is none.
+func (r *boltReader) digest(key []byte) (d Digest, err error) {
+	record, had, err := r.find(key)
+	if had {
+		d.add(key, &record, RecordHash(key, &record))
+	}
+	return d, err
 }

@@ -1,19 +1,19 @@
 package vnodes
 
-import (
-	"bytes"
-
-	"go.etcd.io/bbolt"
-)
+import "bytes"
 
 func (s *diskStore) Latest(key []byte) (Record, bool, error) {
 	s.mu.RLock()
-	v := s.active.latest(key)
-	if v == nil {
-		v = s.frozen.latest(key)
+	v, ok := s.active.latest(key)
+	if !ok {
+		v, ok = s.frozen.latest(key)
+	}
+	if ok {
+		defer s.mu.RUnlock()
+		return found(key, v)
 	}
 	s.mu.RUnlock()
-	return s.found(key, v)
+	return s.inFile(key)
 }
 
 func (s *diskStore) Get(key []byte) (Record, bool, error) {
@@ -23,26 +23,28 @@ func (s *diskStore) Get(key []byte) (Record, bool, error) {
 		return Record{}, false, ErrClosed
 	}
 	durable := position(s.disk.log.durable.Load())
-	v := s.active.latest(key).visible(durable)
-	if v == nil {
-		v = s.frozen.latest(key).visible(durable)
+	v, ok := s.active.visible(key, durable)
+	if !ok {
+		v, ok = s.frozen.visible(key, durable)
+	}
+	if ok {
+		defer s.mu.RUnlock()
+		return found(key, v)
 	}
 	s.mu.RUnlock()
-	return s.found(key, v)
+	return s.inFile(key)
 }
 
-// found is the record of v, or what the file holds under key if there is no v.
-func (s *diskStore) found(key []byte, v *version) (r Record, ok bool, err error) {
-	if v != nil {
-		r, err = v.record(key)
-		return r, err == nil, err
-	}
-	err = s.view(func(tx *bbolt.Tx) error {
-		b, err := fileBucket(tx, recordsBucket)
-		if err != nil {
-			return err
-		}
-		r, ok, err = findKey(b, key)
+// found is the caller's own copy of v, which is under key.
+func found(key []byte, v version) (Record, bool, error) {
+	r, err := v.record(key)
+	return r, err == nil, err
+}
+
+// inFile is what the file holds under key.
+func (s *diskStore) inFile(key []byte) (r Record, ok bool, err error) {
+	err = s.view(func(b *boltReader) error {
+		r, ok, err = b.find(key)
 		r.Value = bytes.Clone(r.Value)
 		return err
 	})
@@ -53,7 +55,7 @@ func (s *diskStore) found(key []byte, v *version) (r Record, ok bool, err error)
 }
 
 // view runs fn in a read transaction of the file.
-func (s *diskStore) view(fn func(tx *bbolt.Tx) error) error {
+func (s *diskStore) view(fn func(r *boltReader) error) error {
 	return s.file.use(s, func(f *boltFile) error { return f.view(fn) })
 }
 
@@ -64,23 +66,16 @@ func (s *diskStore) Ascend(from []byte, fn func(key []byte, r Record) bool) erro
 // fill copies the durable records from key on into c: those of the tables, then
 // those of the file between them, unless a checkpoint has come in between.
 func (s *diskStore) fill(c *chunk, from []byte) error {
-	const n = chunkRecords + 1 // one more than c takes, so that it says that there are more
 	for {
-		s.mu.RLock()
-		if s.closed {
-			s.mu.RUnlock()
-			return ErrClosed
+		newer, turns, err := s.newer(from)
+		if err != nil {
+			return err
 		}
-		durable, written := position(s.disk.log.durable.Load()), s.written
-		active := s.active.from(nil, string(from), n, durable)
-		frozen := s.frozen.from(nil, string(from), n, durable)
-		s.mu.RUnlock()
-		newer := mergeKeyed(active, frozen, n)
 		if err := s.nameError("read", s.fillFrom(c, from, newer)); err != nil {
 			return err
 		}
 		s.mu.RLock()
-		again := s.written != written
+		again := s.turns != turns
 		s.mu.RUnlock()
 		if !again {
 			return nil
@@ -89,51 +84,105 @@ func (s *diskStore) fill(c *chunk, from []byte) error {
 	}
 }
 
-// fillFrom copies newer, in key order, and between them what the file has under
-// other keys from key on, into c until it is full.
-func (s *diskStore) fillFrom(c *chunk, from []byte, newer []keyed) error {
-	var failed error
-	// take copies the first of newer and returns false if that ends the chunk.
-	take := func() bool {
-		key := []byte(newer[0].key)
-		r, err := parseRecord(key, newer[0].v.stored)
-		if failed = err; err != nil {
-			return false
-		}
-		newer = newer[1:]
-		return c.add(key, &r)
+// newer copies the durable records from key on that are in the tables, and tells
+// at which turn of them.
+func (s *diskStore) newer(from []byte) (page, uint64, error) {
+	s.mu.RLock()
+	for !s.active.ordered() || !s.frozen.ordered() {
+		s.mu.RUnlock()
+		s.order()
+		s.mu.RLock()
 	}
-	full := false
-	err := s.view(func(tx *bbolt.Tx) error {
-		b, err := fileBucket(tx, recordsBucket)
-		if err != nil {
-			return err
+	defer s.mu.RUnlock()
+	if s.closed {
+		return page{}, 0, ErrClosed
+	}
+	durable := position(s.disk.log.durable.Load())
+	return mergePages(s.active.from(from, durable), s.frozen.from(from, durable)), s.turns, nil
+}
+
+// order puts the tables' keys in order.
+func (s *diskStore) order() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.active.order()
+	if s.frozen != nil {
+		s.frozen.order()
+	}
+}
+
+// fillFrom copies newer and, between its records, what the file has under other
+// keys from key on, into c until it is full, or newer is cut off.
+func (s *diskStore) fillFrom(c *chunk, from []byte, newer page) error {
+	m := chunkMerge{c: c, newer: newer}
+	err := s.view(func(r *boltReader) error {
+		if r.records == nil {
+			return corruptBolt("no bucket %q", recordsBucket)
 		}
-		w := keyWalk{fn: func(key, value []byte) bool {
-			for len(newer) > 0 && newer[0].key < string(key) {
-				if full = !take(); full {
-					return false
-				}
-			}
-			if len(newer) > 0 && newer[0].key == string(key) {
-				full = !take()
-				return !full
-			}
-			r, err := parseRecord(key, value)
-			if failed = err; err != nil {
-				return false
-			}
-			full = !c.add(key, &r)
-			return !full
-		}}
-		w.bucket(b, nil, 0, from)
-		return failed
+		w := keyWalk{fn: m.older}
+		w.bucket(r.records, nil, 0, from)
+		return m.err
 	})
-	for err == nil && failed == nil && !full && len(newer) > 0 {
-		full = !take()
-	}
 	if err != nil {
 		return err
 	}
-	return failed
+	m.rest()
+	return m.err
 }
+
+// chunkMerge merges records of the file into a page of newer ones.
+type chunkMerge struct {
+	c     *chunk
+	newer page
+	full  bool // c takes no more
+	err   error
+}
+
+// older takes the next record of the file; false if that ends the chunk.
+func (m *chunkMerge) older(key, stored []byte) bool {
+	for len(m.newer.items) > 0 {
+		switch n := bytes.Compare(m.newer.items[0].key, key); {
+		case n < 0:
+			if !m.takeNewer() {
+				return false
+			}
+			continue
+		case n == 0:
+			return m.takeNewer()
+		}
+		break
+	}
+	if len(m.newer.items) == 0 && m.newer.cut {
+		m.end()
+		return false
+	}
+	return m.take(key, stored)
+}
+
+// rest takes what is newer than everything in the file.
+func (m *chunkMerge) rest() {
+	for m.err == nil && !m.full && len(m.newer.items) > 0 {
+		m.takeNewer()
+	}
+	if m.err == nil && !m.full && m.newer.cut {
+		m.end()
+	}
+}
+
+func (m *chunkMerge) takeNewer() bool {
+	k := m.newer.items[0]
+	m.newer.items = m.newer.items[1:]
+	return m.take(k.key, k.stored)
+}
+
+func (m *chunkMerge) take(key, stored []byte) bool {
+	r, err := parseRecord(key, stored)
+	if m.err = err; err != nil {
+		return false
+	}
+	m.full = !m.c.add(key, &r)
+	return !m.full
+}
+
+// end ends the chunk at the last record taken: nobody knows yet what follows it.
+func (m *chunkMerge) end() { m.full, m.c.more = true, true }

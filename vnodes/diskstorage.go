@@ -7,14 +7,13 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-
-	"go.etcd.io/bbolt"
+	"strings"
 )
 
 func (d *Disk) path(name string) string { return filepath.Join(d.dir, filepath.FromSlash(name)) }
 
 func (d *Disk) newStore(name string) *diskStore {
-	return &diskStore{disk: d, name: name, active: new(table)}
+	return &diskStore{disk: d, name: name, active: newTable(d.blocks)}
 }
 
 // Create implements Storage.
@@ -28,7 +27,7 @@ func (d *Disk) Create(id Identity, name string) (Store, error) {
 	s := d.newStore(name)
 	s.id, s.open, s.loaded = id, true, true
 	s.state = fileState{file: newFileID(), covered: d.log.position(), log: d.log.id}
-	f, err := createBolt(d.fsys, d.path(name), func(tx *bbolt.Tx) error { return initStore(tx, id, &s.state) })
+	f, err := createStoreFile(d.fsys, d.path(name), id, &s.state)
 	if err != nil {
 		return nil, fmt.Errorf("create %s: %w", name, err)
 	}
@@ -115,6 +114,8 @@ func (d *Disk) unclaim(s *diskStore) error {
 // release forgets a store that was closed. What is not in its file waits in the
 // log for the next start.
 func (d *Disk) release(s *diskStore) error {
+	s.checkpointing.Lock() // none looks at the tables any more
+	defer s.checkpointing.Unlock()
 	at, needs := s.needs()
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -203,6 +204,21 @@ func (d *Disk) List() ([]string, error) {
 	}
 	slices.Sort(names)
 	return names, nil
+}
+
+// removeParts deletes the files that a crash has left half made.
+func (d *Disk) removeParts() error {
+	return filepath.WalkDir(d.dir, func(path string, e fs.DirEntry, err error) error {
+		switch {
+		case err != nil && errors.Is(err, fs.ErrNotExist):
+			return nil
+		case err != nil:
+			return err
+		case e.Type().IsRegular() && strings.HasSuffix(path, partSuffix) && filepath.Base(filepath.Dir(path)) != logDir:
+			return d.fsys.remove(path)
+		}
+		return nil
+	})
 }
 
 // Remove implements Storage.

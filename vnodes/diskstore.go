@@ -24,6 +24,7 @@ type diskStore struct {
 	payload []byte // the worker's: for use again
 
 	checkpointing sync.Mutex   // held by the one checkpoint that runs
+	landing       sync.RWMutex // held while the file and the tables change together, read-held to count a digest
 	pending       atomic.Int64 // bytes of active: for choosing what to write next
 	since         atomic.Int64 // when active got its first record, in ns; 0 if it is empty
 	notBefore     atomic.Int64 // when the next checkpoint may be tried, in ns
@@ -36,7 +37,8 @@ type diskStore struct {
 	state   fileState
 	active  *table
 	frozen  *table
-	written uint64 // number of checkpoints: a fold that meets a new one reads anew
+	size    int64  // of the file
+	turns   uint64 // changes of the tables' places: a fold or count that meets one begins anew
 	maxTime uint64 // with everything appended
 	failed  error  // why no more is taken
 	closed  bool
@@ -194,7 +196,11 @@ func (s *diskStore) forgetTables() int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	freed := s.countedLocked()
-	s.active, s.frozen = new(table), nil
+	if s.frozen != nil {
+		s.frozen.free()
+	}
+	s.active.free()
+	s.frozen = nil
 	s.pending.Store(0)
 	s.since.Store(0)
 	return freed

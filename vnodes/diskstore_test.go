@@ -11,8 +11,6 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
-
-	"go.etcd.io/bbolt"
 )
 
 // createDiskStore is an empty store of a Disk of its own, and the path of its file.
@@ -449,7 +447,7 @@ func TestPeekState(t *testing.T) {
 		}
 	}
 	var want fileState
-	if err := st.view(func(tx *bbolt.Tx) (err error) { want, err = readState(tx); return err }); err != nil {
+	if err := st.view(func(r *boltReader) (err error) { want, err = readState(r.tx); return err }); err != nil {
 		t.Fatal(err)
 	}
 	if got, err := peekState(path); got != want || err != nil || want.digest.Records != 251 {

@@ -61,25 +61,6 @@ func decodeFileState(sealed []byte) (fileState, error) {
 	}, nil
 }
 
-// initStore fills an empty database.
-func initStore(tx *bbolt.Tx, id Identity, state *fileState) error {
-	if _, err := tx.CreateBucket([]byte(recordsBucket)); err != nil {
-		return err
-	}
-	meta, err := tx.CreateBucket([]byte(metaBucket))
-	if err != nil {
-		return err
-	}
-	b, err := json.Marshal(id)
-	if err != nil {
-		return err
-	}
-	if err := meta.Put([]byte(identityKey), seal(identityKey, b)); err != nil {
-		return err
-	}
-	return writeState(tx, state)
-}
-
 func fileBucket(tx *bbolt.Tx, name string) (*bbolt.Bucket, error) {
 	if b := tx.Bucket([]byte(name)); b != nil {
 		return b, nil

@@ -12,7 +12,8 @@ import (
 // put a disk in its place that loses what was not synced, tears writes, fails
 // and stalls. All methods may be called from any goroutine.
 type fileSystem interface {
-	// create makes a file of size zero bytes, all of which lie on the disk.
+	// create makes a file of size zero bytes, all of which lie on the disk. One of no
+	// size grows as it is written to.
 	create(path string, size int64) (logFile, error)
 	open(path string) (logFile, error)
 	// list is the names of the files in dir, sorted.
@@ -56,6 +57,9 @@ func (osFiles) create(path string, size int64) (logFile, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return nil, err
+	}
+	if size == 0 {
+		return osFile{f}, nil
 	}
 	zeros := make([]byte, min(size, 1<<20))
 	for at := int64(0); at < size && err == nil; at += int64(len(zeros)) {

@@ -61,7 +61,7 @@ func OpenJournal(path string) (*Journal, error) {
 	}
 	j := MemoryJournal()
 	j.file = f
-	if err := f.view(j.load); err != nil {
+	if err := f.view(func(r *boltReader) error { return j.load(r.tx) }); err != nil {
 		return nil, fmt.Errorf("open journal: %w", errors.Join(err, f.close()))
 	}
 	return j, nil

@@ -57,6 +57,7 @@ func (d *Disk) tick() {
 			d.restIdle()
 		case <-t.C:
 			d.clock.Add(1)
+			d.blocks.shrink()
 			d.wake()
 			d.room.Broadcast() // the log may have failed
 		}
@@ -70,7 +71,7 @@ func (d *Disk) due(now time.Time) *diskStore {
 	if d.shut || d.log.err() != nil {
 		return nil
 	}
-	var largest, oldest, aged *diskStore
+	var largest, oldest, aged, wasteful *diskStore
 	var size int64
 	var from position
 	for _, s := range d.stores {
@@ -80,6 +81,9 @@ func (d *Disk) due(now time.Time) *diskStore {
 		}
 		at, needs := s.needs()
 		if !needs {
+			if s.wasteful() {
+				wasteful = s
+			}
 			continue
 		}
 		if n := s.pending.Load(); n > size {
@@ -98,6 +102,9 @@ func (d *Disk) due(now time.Time) *diskStore {
 		due = largest
 	case d.log.bytes() > d.opts.LogBytes && oldest != nil:
 		due = oldest
+	}
+	if due == nil {
+		due = wasteful
 	}
 	if due != nil {
 		d.busy[due] = true
@@ -163,15 +170,18 @@ func (d *Disk) freed(n int64) {
 	d.roomMu.Unlock()
 }
 
+// mostTables is the memory of tables at which Append waits.
+func (o *DiskOptions) mostTables() int64 { return o.TableBytes * 3 / 2 }
+
 // awaitRoom waits while the tables are over their limit. The error says why that
 // would not help.
 func (d *Disk) awaitRoom() error {
-	if d.tables.Load() <= 2*d.opts.TableBytes {
+	if d.tables.Load() <= d.opts.mostTables() {
 		return nil
 	}
 	d.roomMu.Lock()
 	defer d.roomMu.Unlock()
-	for d.tables.Load() > 2*d.opts.TableBytes {
+	for d.tables.Load() > d.opts.mostTables() {
 		switch err := d.log.err(); {
 		case err != nil:
 			return err

@@ -20,6 +20,9 @@ type recovery struct {
 
 // newRecovery reads which files there are, and what each of them holds already.
 func (d *Disk) newRecovery() (*recovery, error) {
+	if err := d.removeParts(); err != nil {
+		return nil, err
+	}
 	names, err := d.List()
 	if err != nil {
 		return nil, err
@@ -79,7 +82,7 @@ func (r *recovery) take(file uint64, at position, payload []byte) {
 	}
 	for i := range writes {
 		// Segments are read several at a time: a newer entry may have been first.
-		if v := s.active.latest(writes[i].Key); v == nil || v.at <= at {
+		if v, ok := s.active.latest(writes[i].Key); !ok || v.at <= at {
 			s.active.set(writes[i].Key, &writes[i].Record, at, math.MaxUint64)
 			s.maxTime = max(s.maxTime, writes[i].Record.Stamp.Time)
 		}

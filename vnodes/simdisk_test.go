@@ -74,6 +74,13 @@ func (d *simDisk) around(what string, op func() error) error {
 func (d *simDisk) ours(path string) bool { return filepath.Dir(path) == d.dir }
 
 func (d *simDisk) create(path string, size int64) (logFile, error) {
+	if !d.ours(path) {
+		f, err := d.osFiles.create(path, size)
+		if err != nil {
+			return nil, err
+		}
+		return f, d.around("create "+filepath.Base(path), func() error { return nil })
+	}
 	f := &simFile{disk: d, content: make([]byte, size), synced: make([]byte, size)}
 	return f, d.around("create "+filepath.Base(path), func() error {
 		d.files[path] = f

@@ -1,6 +1,7 @@
 package vnodes
 
 import (
+	"errors"
 	"sync"
 	"sync/atomic"
 )
@@ -54,6 +55,21 @@ func (f *storeFile) put(s *diskStore, b *boltFile) {
 	f.bolt = b
 	f.used.Store(s.disk.clock.Load())
 	s.disk.opened()
+}
+
+// replace makes b the open file, when those who use the old one have ended, and
+// returns that one, if it was open, for the caller to close: nobody waits for it.
+func (f *storeFile) replace(s *diskStore, b *boltFile) (old *boltFile, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.closed {
+		return nil, errors.Join(ErrClosed, b.close())
+	}
+	if old = f.bolt; old != nil {
+		s.disk.rested()
+	}
+	f.put(s, b)
+	return old, nil
 }
 
 // rest closes the file, unless it is in use or broken, and reports whether it did.

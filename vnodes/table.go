@@ -2,17 +2,32 @@ package vnodes
 
 import (
 	"bytes"
-	"strings"
-
-	"github.com/tidwall/btree"
+	"encoding/binary"
+	"hash/maphash"
 )
 
-// table holds a store's records that are newer than its file, in key order. One
-// goroutine at a time may change it, or several read it: the store's lock. Keys
-// and values lie in blocks of their own, so that a table is a few objects for the
-// garbage collector, and goes as a whole.
+// table holds a store's records that are newer than its file: one goroutine at a
+// time may change it, or several read it, by the store's lock. A hash finds a key;
+// the order of the keys is made when somebody wants it (see tableorder.go), which
+// most tables see once, when they are written. All of it lies in blocks of a pool
+// and in slices without pointers, so that the garbage collector has nothing to
+// look at, and a table goes as a whole.
+//
+// A key is numbered when it first comes. Its versions hang one behind the other,
+// the newest first. In blocks, integers in little endian:
+//
+//	key:     length u32 | bytes
+//	version: position u64 | the version before, place u32 | length, and in the top bit: counted, u32 | stored form
 type table struct {
-	tree  btree.Map[string, *version]
+	pool   *blockPool
+	blocks [][]byte
+	small  int // number of the block that takes the next small thing
+	used   int // of that one
+
+	keys  []tableKey // by number
+	slots []uint64   // the hash: upper half of a key's hash | its number + 1; 0 is free. A power of two of them
+	runs  [][]uint32 // numbers of the first keys, in the order of the keys, in runs of falling length
+
 	first position // of the oldest entry, 0 if empty
 	last  position // of the newest one
 	bytes int64    // memory in use, about
@@ -22,109 +37,223 @@ type table struct {
 	delta     Digest
 	uncounted int
 	maxTime   uint64 // of the store, when the table was frozen
+}
 
-	keys     strings.Builder
-	values   []byte
-	versions []version
-	block    int // size of the newest blocks
+// place is where something lies in a table's blocks: number of the block, offset.
+type place uint32
+
+const (
+	blockBits     = 15 // blockSize is 1 << blockBits
+	versionHeader = 16
+	countedBit    = 1 << 31
+	// tableKeyBytes is about what a key costs besides what lies in blocks.
+	tableKeyBytes = 8 + 2*8 + 4
+)
+
+type tableKey struct {
+	key    place
+	newest place // version
 }
 
 // version is a record as of one entry of the log.
 type version struct {
-	stored []byte // the form in which it lies in the file
-	at     position
-	// What a reader may see until at is durable. nil where that is not in the table.
-	prev    *version
-	counted bool // it is in the table's delta
+	at      position
+	before  place // what it replaced: what a reader may see until at is durable; 0 if that is not in the table
+	counted bool  // it is in the table's delta
+	stored  []byte
 }
 
-const (
-	// versionBytes is about what a version costs besides its key and stored form.
-	versionBytes = 48 + 36
-	firstBlock   = 1 << 10
-	lastBlock    = 64 << 10
-)
+// hashSeed is the same for all tables of the process.
+var hashSeed = maphash.MakeSeed()
+
+func newTable(pool *blockPool) *table { return &table{pool: pool} }
+
+// free gives the table's memory back. Nobody may look at it any more.
+func (t *table) free() {
+	t.pool.put(t.blocks)
+	*t = table{pool: t.pool}
+}
 
 // set puts the record under key, as of the entry at, in place of what is there.
 // durable is the position before which everything is durable.
 func (t *table) set(key []byte, r *Record, at, durable position) {
-	k, v := t.alloc(key, r)
-	v.at = at
-	prev, had := t.tree.Set(k, v)
-	switch {
-	case !had:
-		t.uncounted++
-	case prev.counted:
-		t.delta.subtract(digestOf(key, prev.stored))
-		t.delta.sum(digestOf(key, v.stored))
-		v.counted = true
+	hash := maphash.Bytes(hashSeed, key)
+	number, had := t.find(key, hash)
+	if !had {
+		number = t.addKey(key, hash)
 	}
+	k := &t.keys[number]
+	p, v := t.allocVersion(key, r, at)
 	if had {
-		if prev.at < durable {
-			prev.prev = nil // nobody looks behind it any more
+		old := t.version(k.newest)
+		if old.counted {
+			t.delta.subtract(digestOf(key, old.stored))
+			t.delta.sum(digestOf(key, v))
+			t.mark(p)
 		}
-		v.prev = prev
+		if old.at < durable {
+			t.cut(k.newest) // nobody looks behind it any more
+		}
+		t.setBefore(p, k.newest)
+	} else {
+		t.uncounted++
 	}
+	k.newest = p
 	if t.first == 0 || at < t.first {
 		t.first = at
 	}
 	t.last = max(t.last, at)
 }
 
-// count takes v, which is under key and not counted yet, and replaces old, into
-// the table's delta.
-func (t *table) count(key []byte, v *version, old Digest) {
-	t.delta.sum(digestOf(key, v.stored))
+// count takes the version at p, which is under key and not counted yet, and
+// replaces old, into the table's delta.
+func (t *table) count(key []byte, p place, old Digest) {
+	t.delta.sum(digestOf(key, t.version(p).stored))
 	t.delta.subtract(old)
-	v.counted = true
+	t.mark(p)
 	t.uncounted--
 }
 
-// alloc copies key and r into the table's memory.
-func (t *table) alloc(key []byte, r *Record) (string, *version) {
-	size := recordHeader + len(r.Value)
-	if t.keys.Cap()-t.keys.Len() < len(key) {
-		t.grow()
-		t.keys.Reset()
-		t.keys.Grow(max(t.block, len(key)))
-		t.bytes += int64(t.keys.Cap())
+// find is the number of key, whose hash is given.
+func (t *table) find(key []byte, hash uint64) (number uint32, ok bool) {
+	if len(t.slots) == 0 {
+		return 0, false
 	}
-	if cap(t.values)-len(t.values) < size {
-		t.grow()
-		t.values = make([]byte, 0, max(4*t.block, size))
-		t.bytes += int64(cap(t.values))
+	mask := uint64(len(t.slots) - 1)
+	for i := hash >> 32 & mask; ; i = (i + 1) & mask {
+		s := t.slots[i]
+		if s == 0 {
+			return 0, false
+		}
+		if s>>32 == hash>>32 && bytes.Equal(t.key(uint32(s)-1), key) {
+			return uint32(s) - 1, true
+		}
 	}
-	if len(t.versions) == 0 {
-		t.versions = make([]version, max(t.block/256, 4))
-		t.bytes += int64(len(t.versions)) * versionBytes
-	}
-	at := t.keys.Len()
-	t.keys.Write(key)
-	start := len(t.values)
-	t.values = appendRecord(t.values, key, r)
-	v := &t.versions[0]
-	t.versions = t.versions[1:]
-	v.stored = t.values[start:len(t.values):len(t.values)]
-	return t.keys.String()[at:], v
 }
 
-func (t *table) grow() { t.block = min(max(2*t.block, firstBlock), lastBlock) }
-
-// latest is the newest version under key, nil if there is none.
-func (t *table) latest(key []byte) *version {
-	if t == nil {
-		return nil
+// addKey gives key, which is new, a number.
+func (t *table) addKey(key []byte, hash uint64) uint32 {
+	if 4*(len(t.keys)+1) > 3*len(t.slots) {
+		t.growSlots()
 	}
-	v, _ := t.tree.Get(string(key))
-	return v
+	p, b := t.alloc(4 + len(key))
+	binary.LittleEndian.PutUint32(b, uint32(len(key)))
+	copy(b[4:], key)
+	number := uint32(len(t.keys))
+	t.keys = append(t.keys, tableKey{key: p})
+	t.bytes += tableKeyBytes
+	t.place(hash&^(1<<32-1) | uint64(number+1))
+	return number
 }
 
-// visible is the newest of v and what it replaced that is durable, nil if none is.
-func (v *version) visible(durable position) *version {
-	for v != nil && v.at >= durable {
-		v = v.prev
+func (t *table) growSlots() {
+	old := t.slots
+	t.slots = make([]uint64, max(2*len(old), 16))
+	for _, s := range old {
+		if s != 0 {
+			t.place(s)
+		}
 	}
-	return v
+}
+
+// place puts s into the first free slot.
+func (t *table) place(s uint64) {
+	mask := uint64(len(t.slots) - 1)
+	i := s >> 32 & mask
+	for t.slots[i] != 0 {
+		i = (i + 1) & mask
+	}
+	t.slots[i] = s
+}
+
+// alloc is n bytes of the table's memory.
+func (t *table) alloc(n int) (place, []byte) {
+	if n > blockSize/4 {
+		t.blocks = append(t.blocks, t.pool.getLarge(n))
+		t.bytes += int64(n)
+		if len(t.blocks) == 1 {
+			t.used = blockSize // it is no block for small things
+		}
+		return t.placeOf(len(t.blocks)-1, 0), t.blocks[len(t.blocks)-1]
+	}
+	if len(t.blocks) == 0 || t.used+n > blockSize {
+		t.small, t.used = len(t.blocks), 0
+		t.blocks = append(t.blocks, t.pool.get())
+		t.bytes += blockSize
+	}
+	at := t.used
+	t.used += n
+	return t.placeOf(t.small, at), t.blocks[t.small][at : at+n : at+n]
+}
+
+// placeOf leaves 0 to mean nowhere.
+func (t *table) placeOf(block, offset int) place { return place((block+1)<<blockBits | offset) }
+
+func (t *table) at(p place) []byte { return t.blocks[p>>blockBits-1][p&(blockSize-1):] }
+
+// key is the key with a number.
+func (t *table) key(number uint32) []byte {
+	b := t.at(t.keys[number].key)
+	n := binary.LittleEndian.Uint32(b)
+	return b[4 : 4+n : 4+n]
+}
+
+// allocVersion makes a version of r under key, and returns its place and stored form.
+func (t *table) allocVersion(key []byte, r *Record, at position) (place, []byte) {
+	n := recordHeader + len(r.Value)
+	p, b := t.alloc(versionHeader + n)
+	binary.LittleEndian.PutUint64(b, uint64(at))
+	binary.LittleEndian.PutUint32(b[8:], 0)
+	binary.LittleEndian.PutUint32(b[12:], uint32(n))
+	return p, appendRecord(b[versionHeader:versionHeader:len(b)], key, r)
+}
+
+func (t *table) version(p place) version {
+	b := t.at(p)
+	n := binary.LittleEndian.Uint32(b[12:])
+	end := versionHeader + n&^countedBit
+	return version{
+		at: position(binary.LittleEndian.Uint64(b)), before: place(binary.LittleEndian.Uint32(b[8:])),
+		counted: n&countedBit != 0, stored: b[versionHeader:end:end],
+	}
+}
+
+func (t *table) setBefore(p, before place) {
+	binary.LittleEndian.PutUint32(t.at(p)[8:], uint32(before))
+}
+func (t *table) cut(p place)  { t.setBefore(p, 0) }
+func (t *table) mark(p place) { t.at(p)[versionHeader-1] |= countedBit >> 24 }
+
+// latest is the newest version under key, false if there is none.
+func (t *table) latest(key []byte) (version, bool) {
+	if t == nil || len(t.keys) == 0 {
+		return version{}, false
+	}
+	number, ok := t.find(key, maphash.Bytes(hashSeed, key))
+	if !ok {
+		return version{}, false
+	}
+	return t.version(t.keys[number].newest), true
+}
+
+// visible is the newest version under key that is durable, false if none is.
+func (t *table) visible(key []byte, durable position) (version, bool) {
+	v, ok := t.latest(key)
+	if !ok {
+		return v, false
+	}
+	return t.seen(v, durable)
+}
+
+// seen is the newest of v and what it replaced that is durable, false if none is.
+func (t *table) seen(v version, durable position) (version, bool) {
+	for v.at >= durable {
+		if v.before == 0 {
+			return v, false
+		}
+		v = t.version(v.before)
+	}
+	return v, true
 }
 
 // record is the version as the caller's own record under key.
@@ -132,44 +261,4 @@ func (v *version) record(key []byte) (Record, error) {
 	r, err := parseRecord(key, v.stored)
 	r.Value = bytes.Clone(r.Value)
 	return r, err
-}
-
-// keyed is a version with its key.
-type keyed struct {
-	key string
-	v   *version
-}
-
-// from appends to dst the first n versions from key on that are durable.
-func (t *table) from(dst []keyed, key string, n int, durable position) []keyed {
-	if t == nil || n == 0 {
-		return dst
-	}
-	t.tree.Ascend(key, func(k string, v *version) bool {
-		if v = v.visible(durable); v != nil {
-			dst = append(dst, keyed{k, v})
-			n--
-		}
-		return n > 0
-	})
-	return dst
-}
-
-// mergeKeyed is the first n of both, in key order; where both have a key, newer's.
-func mergeKeyed(newer, older []keyed, n int) []keyed {
-	if len(older) == 0 {
-		return newer[:min(n, len(newer))]
-	}
-	merged := make([]keyed, 0, min(n, len(newer)+len(older)))
-	for len(merged) < n && len(newer)+len(older) > 0 {
-		switch {
-		case len(older) == 0 || len(newer) > 0 && newer[0].key < older[0].key:
-			merged, newer = append(merged, newer[0]), newer[1:]
-		case len(newer) == 0 || older[0].key < newer[0].key:
-			merged, older = append(merged, older[0]), older[1:]
-		default:
-			merged, newer, older = append(merged, newer[0]), newer[1:], older[1:]
-		}
-	}
-	return merged
 }

@@ -1,0 +1,23 @@
+//go:build linux || darwin || freebsd || netbsd || openbsd || dragonfly
+
+package vnodes
+
+import (
+	"fmt"
+
+	"golang.org/x/sys/unix"
+)
+
+// mapMemory is n bytes outside the heap. Like make, it panics when there are none.
+func mapMemory(n int) []byte {
+	b, err := unix.Mmap(-1, 0, n, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
+	if err != nil {
+		panic(fmt.Sprintf("no memory for tables: %d bytes: %v", n, err))
+	}
+	return b
+}
+
+func unmapMemory(b []byte) { _ = unix.Munmap(b) } // it fails for what was not mapped only
+
+// emptyMemory gives back what b holds; it may be used again.
+func emptyMemory(b []byte) { _ = unix.Madvise(b, unix.MADV_DONTNEED) } // it would hold it for longer

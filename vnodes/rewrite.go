@@ -1,0 +1,286 @@
+package vnodes
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+)
+
+// A checkpoint that touches much of a file copies it: a new one, with the old
+// records and the new ones merged, written front to back, takes its name. That
+// costs about what the disk needs for the bytes, while an update in place pays for
+// each page on its own, leaves as much again as free pages, and pages half full.
+// A file that holds more than twice its live data is copied for that alone.
+
+const (
+	// rewritePages is how many pages a file must have to be worth copying: below
+	// that an update costs about the same.
+	rewritePages = 64
+	// rewriteShare is the part of a file's pages of which an update must touch one.
+	rewriteShare = 4
+	// rewriteWaste is how many times its live data a file may hold.
+	rewriteWaste = 2
+	// reapCount is from how many tombstones on a file is copied to be rid of them.
+	reapCount = 1000
+	// recordOverhead is what a record costs in a file besides key and value.
+	recordOverhead = recordHeader + boltElement
+	// sampleKeys is from how many places of a table it is judged how far its keys
+	// lie apart in the file.
+	sampleKeys = 64
+)
+
+// packed is about how long a file with these records is after it was copied.
+func packed(d *Digest) int64 {
+	return (d.Bytes + recordOverhead*d.Records) * 16 / boltFill
+}
+
+// wastefulLocked reports whether the file is worth copying for what would become
+// free: old pages, and tombstones if there is a floor. The caller holds mu.
+func (s *diskStore) wastefulLocked(floor func(Identity) uint64) bool {
+	d := &s.state.digest
+	if s.size > rewritePages*defaultPageSize() && s.size > rewriteWaste*d.Bytes && s.size > 3*packed(d)/2 {
+		return true
+	}
+	return d.Records-d.Live > max(d.Live/2, reapCount) && floor(s.id) > 0
+}
+
+// wasteful is wastefulLocked, of a store whose file is known.
+func (s *diskStore) wasteful() bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.loaded && !s.closed && s.wastefulLocked(s.disk.floor)
+}
+
+// worthRewriting decides how w is written.
+func (s *diskStore) worthRewriting(w *writing) (rewrite bool, err error) {
+	if w.wasteful {
+		return true, nil
+	}
+	if w.pages() < rewritePages {
+		return false, nil
+	}
+	err = s.view(func(r *boltReader) error {
+		if r.records != nil {
+			touched, fresh := r.estimate(w)
+			rewrite = (touched+fresh)*rewriteShare > float64(packed(&w.state.digest)/defaultPageSize())+fresh
+		}
+		return nil
+	})
+	return rewrite, err
+}
+
+// pages is how many pages the file will have, at most.
+func (w *writing) pages() int64 { return (packed(&w.state.digest) + w.t.bytes) / defaultPageSize() }
+
+// estimate says in how many pages of the file the records of w lie, and how many
+// pages those fill that it does not have yet, from a sample: two that are
+// neighbours in the table share a page as far as less than one lies between.
+func (r *boltReader) estimate(w *writing) (touched, fresh float64) {
+	n := len(w.order)
+	perPage := max(int(float64(defaultPageSize())*float64(w.state.digest.Records)/float64(max(packed(&w.state.digest), 1))), 1)
+	samples := min(sampleKeys, n-1)
+	if samples <= 0 {
+		return float64(n), 0
+	}
+	apart, absent := 0, 0
+	c := r.records.Cursor()
+	for i := range samples {
+		at := i * (n - 1) / samples
+		key, next := w.t.key(w.order[at]), w.t.key(w.order[at+1])
+		k, _ := c.Seek(short(key))
+		if !bytes.Equal(k, short(key)) {
+			absent++
+		}
+		for between := 0; k != nil && between < perPage && bytes.Compare(k, next) < 0; between++ {
+			apart++
+			k, _ = c.Next()
+		}
+	}
+	part := float64(n-1) / float64(samples)
+	touched = 1 + part*float64(apart)/float64(perPage)
+	fresh = float64(w.t.bytes) / float64(defaultPageSize()) * float64(absent) / float64(samples)
+	return touched, fresh
+}
+
+// short is the part of a key by which it lies in a file's bucket.
+func short(key []byte) []byte { return key[:min(len(key), keySegment)] }
+
+// rewrite writes a new file with the records of the old one and those of w, and
+// puts it in its place.
+func (s *diskStore) rewrite(w *writing) error {
+	path := s.path()
+	part := path + partSuffix
+	state, err := s.copyTo(part, w)
+	var f *boltFile
+	if err == nil {
+		f, err = mapBolt(part, false)
+	}
+	if err != nil {
+		_ = s.disk.fsys.remove(part) // if that does not succeed the next start does it
+		if isDiskFull(err) {
+			err = &noRoomError{err} // also of a sync: the file that it was of is gone
+		}
+		return err
+	}
+	s.landing.Lock()
+	if err := renameFile(s.disk.fsys, part, path); err != nil {
+		s.landing.Unlock()
+		// Which of the two files has the name is not known: nothing more is tried.
+		return errors.Join(fmt.Errorf("put the new file in place: %v", err), f.close()) //nolint:errorlint // see above
+	}
+	old, err := s.file.replace(s, f)
+	s.landed(w, &state)
+	s.landing.Unlock()
+	if old != nil {
+		err = errors.Join(err, old.close())
+	}
+	return err
+}
+
+// createStoreFile makes the file of an empty store, durably: it appears under its
+// name only when it is whole.
+func createStoreFile(fsys fileSystem, path string, id Identity, state *fileState) (*boltFile, error) {
+	if _, err := os.Lstat(path); err == nil {
+		return nil, fs.ErrExist
+	}
+	if err := fsys.makeDir(filepath.Dir(path)); err != nil {
+		return nil, err
+	}
+	part := path + partSuffix
+	out, err := fsys.create(part, 0)
+	if err != nil {
+		return nil, err
+	}
+	w := newBoltWriter(out)
+	w.begin(recordsBucket)
+	if err := errors.Join(w.finishStore(id, state), out.Close()); err != nil {
+		return nil, err
+	}
+	f, err := mapBolt(part, false)
+	if err != nil {
+		return nil, err
+	}
+	if err := renameFile(fsys, part, path); err != nil {
+		return nil, errors.Join(err, f.close())
+	}
+	return f, nil
+}
+
+// copyTo writes the new file to path.
+func (s *diskStore) copyTo(path string, w *writing) (state fileState, err error) {
+	out, err := s.disk.fsys.create(path, 0)
+	if err != nil {
+		return state, err
+	}
+	defer func() { err = errors.Join(err, out.Close()) }()
+	c := recordCopy{w: newBoltWriter(out), from: w, order: w.order, state: w.state}
+	if err := s.view(c.records); err != nil {
+		return state, err
+	}
+	if err := c.w.finishStore(s.id, &c.state); err != nil {
+		return state, err
+	}
+	return c.state, nil
+}
+
+// finishStore writes what a store's file says of itself, and ends it.
+func (w *boltWriter) finishStore(id Identity, state *fileState) error {
+	b, err := json.Marshal(id)
+	if err != nil {
+		return err
+	}
+	w.begin(metaBucket)
+	w.put([]byte(identityKey), seal(identityKey, b))
+	w.put([]byte(stateKey), seal(stateKey, state.encode()))
+	return w.finishFile()
+}
+
+// recordCopy merges the records of a file with those of a table.
+type recordCopy struct {
+	w     *boltWriter
+	from  *writing
+	order []uint32  // what of the table is to come
+	state fileState // of the new file
+	err   error
+	y     yielder
+}
+
+func (c *recordCopy) records(r *boltReader) error {
+	if r.records == nil {
+		return corruptBolt("no bucket %q", recordsBucket)
+	}
+	c.w.begin(recordsBucket)
+	walk := keyWalk{fn: c.old}
+	walk.bucket(r.records, nil, 0, nil)
+	for c.err == nil && len(c.order) > 0 {
+		c.newer(nil, nil)
+	}
+	return errors.Join(c.err, c.w.err)
+}
+
+// old takes a record of the old file; false if the copy has failed.
+func (c *recordCopy) old(key, stored []byte) bool {
+	c.y.yield()
+	for len(c.order) > 0 {
+		n := bytes.Compare(c.from.t.key(c.order[0]), key)
+		if n < 0 {
+			c.newer(nil, nil)
+			continue
+		}
+		if n == 0 {
+			c.newer(key, stored)
+			return c.err == nil && c.w.err == nil
+		}
+		break
+	}
+	r, err := parseRecord(key, stored)
+	if c.err = err; err != nil {
+		return false
+	}
+	if c.reaps(&r) {
+		c.state.digest.remove(key, &r, RecordHash(key, &r))
+		return true
+	}
+	c.w.put(key, stored)
+	return c.w.err == nil
+}
+
+// newer takes the next record of the table, in place of what is stored under its
+// key in the old file if that is given.
+func (c *recordCopy) newer(key, old []byte) {
+	number := c.order[0]
+	c.order = c.order[1:]
+	if key != nil {
+		r, err := parseRecord(key, old)
+		if c.err = err; err != nil {
+			return
+		}
+		c.state.digest.remove(key, &r, RecordHash(key, &r))
+	} else {
+		key = c.from.t.key(number)
+	}
+	stored := c.from.t.version(c.from.t.keys[number].newest).stored
+	if r := recordOf(stored); !c.reaps(&r) {
+		c.state.digest.sum(digestOf(key, stored))
+		c.w.put(key, stored)
+	}
+	c.y.yield()
+}
+
+// reaps reports whether r is a tombstone that is not needed any more.
+func (c *recordCopy) reaps(r *Record) bool { return r.Deleted() && r.Stamp.Time < c.from.floor }
+
+// yielder lets others run now and then in a long loop: a checkpoint has time, and
+// the log's writer, which shares its processor, has not.
+type yielder int
+
+func (y *yielder) yield() {
+	if *y++; *y%256 == 0 {
+		runtime.Gosched()
+	}
+}
