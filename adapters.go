@@ -72,6 +72,12 @@ func (t transfers) Commit(ctx context.Context, s vnodes.Session) error {
 func (t transfers) LeaderContact() time.Duration { return t.c.meta.LeaderContact() }
 func (t transfers) Others() []ring.NodeID        { return t.c.others() }
 
+// Alone holds only where nobody else can have changed it meanwhile: at a leader that
+// has applied what others committed.
+func (t transfers) Alone() bool {
+	return t.c.hasMeta.Load() && t.c.meta.Leading() && len(t.c.others()) == 0
+}
+
 // Keepers are the other members that are to own a share of the ring.
 func (t transfers) Keepers() []ring.NodeID {
 	var ids []ring.NodeID

@@ -20,8 +20,10 @@ func (s *Store) lead() {
 		switch {
 		case !s.raft.leads():
 			caughtUp = false
+			s.leading.Store(false)
 		case !caughtUp:
 			caughtUp = s.takeOver()
+			s.leading.Store(caughtUp)
 		default:
 			watch.observe(s.State(), s.cfg.Up, time.Now())
 			s.proposeAll(decide(s.State(), view{
@@ -37,6 +39,10 @@ func (s *Store) lead() {
 		}
 	}
 }
+
+// Leading reports whether this node leads and knows everything that was committed
+// before: its State is the newest there is.
+func (s *Store) Leading() bool { return s.leading.Load() && s.raft.leads() }
 
 // takeOver waits until all that earlier leaders committed is applied here. The
 // first leader of a cluster then has it born.

@@ -29,6 +29,7 @@ type Store struct {
 
 	current atomic.Pointer[State] // newest seen; written under mu
 	cache   atomic.Pointer[encodedState]
+	leading atomic.Bool // this node leads, and has applied what others committed; set by lead
 
 	mu       sync.Mutex    // held only to read or change the fields below
 	changed  chan struct{} // closed when current changes, then replaced

@@ -157,7 +157,7 @@ func TestRewriteLikeModel(t *testing.T) {
 					rt.Fatal(err)
 				}
 			},
-			"": func(rt *rapid.T) {
+			"compare": func(rt *rapid.T) {
 				want, _ := model.digest()
 				if got := st.Digest(); got != want {
 					rt.Fatalf("digest %+v, not %+v", got, want)

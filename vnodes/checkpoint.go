@@ -59,7 +59,7 @@ func (s *diskStore) freeze() (*writing, error) {
 		s.since.Store(0)
 	}
 	w := &writing{t: s.frozen, state: s.state, floor: floor}
-	w.wasteful = s.wastefulLocked(func(Identity) uint64 { return floor })
+	w.wasteful = wasteful(s.size, &s.state.digest, func() bool { return floor == 0 })
 	if w.t == nil {
 		if !w.wasteful || s.closed {
 			return nil, nil

@@ -150,6 +150,13 @@ func (c *Clock) ObserveTrusted(t uint64) {
 	c.mu.Unlock()
 }
 
+// Latest is the highest time issued or observed.
+func (c *Clock) Latest() uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.last
+}
+
 // Close waits for a reservation under way and returns its error; Now fails with
 // ErrClosed from then on.
 func (c *Clock) Close() error {

@@ -47,6 +47,8 @@ type Transfers interface {
 	Others() []ring.NodeID
 	// Keepers are the other members that stay, up or not: they may keep hints for others.
 	Keepers() []ring.NodeID
+	// Alone reports whether this node is surely the only member, as of now.
+	Alone() bool
 	// Leaving reports whether this node is on its way out of the cluster.
 	Leaving() bool
 }
@@ -202,7 +204,10 @@ func (m *Manager) openFiles() error {
 			return fmt.Errorf("open the vnodes' journal: %w", err)
 		}
 		m.journal = j
-		if m.disk, err = OpenDisk(m.cfg.Dir, DiskOptions{Logger: m.log}); err != nil {
+		if m.clock, err = NewClock(m.node, m.now, m.journal); err != nil {
+			return errors.Join(err, j.Close())
+		}
+		if m.disk, err = OpenDisk(m.cfg.Dir, DiskOptions{Logger: m.log, Floor: m.reapBelow}); err != nil {
 			return errors.Join(err, j.Close())
 		}
 		m.storage = m.disk
@@ -212,12 +217,24 @@ func (m *Manager) openFiles() error {
 			}
 		}
 	}
-	c, err := NewClock(m.node, m.now, m.journal)
-	if err != nil {
-		return errors.Join(err, m.closeFiles())
+	if m.clock == nil {
+		var err error
+		if m.clock, err = NewClock(m.node, m.now, m.journal); err != nil {
+			return errors.Join(err, m.closeFiles())
+		}
 	}
-	m.clock, m.held = c, m.journal.Epoch()
+	m.held = m.journal.Epoch()
 	return nil
+}
+
+// reapBelow is the time of the stamps below which nobody needs a store's
+// tombstones any more, 0 if that is not known. They stand against older records
+// that may come from elsewhere: a node that is alone has all there is.
+func (m *Manager) reapBelow(id Identity) uint64 {
+	if id.For != "" || !m.transfers.Alone() {
+		return 0
+	}
+	return m.clock.Latest() + 1
 }
 
 // mournFiles notes every slot of this node as one whose file must exist: the node

@@ -39,21 +39,21 @@ func packed(d *Digest) int64 {
 	return (d.Bytes + recordOverhead*d.Records) * 16 / boltFill
 }
 
-// wastefulLocked reports whether the file is worth copying for what would become
-// free: old pages, and tombstones if there is a floor. The caller holds mu.
-func (s *diskStore) wastefulLocked(floor func(Identity) uint64) bool {
-	d := &s.state.digest
-	if s.size > rewritePages*defaultPageSize() && s.size > rewriteWaste*d.Bytes && s.size > 3*packed(d)/2 {
+// wasteful reports whether a file of some size with these records is worth copying
+// for what would become free: old pages, and tombstones if those are not needed.
+func wasteful(size int64, d *Digest, needed func() bool) bool {
+	if size > rewritePages*defaultPageSize() && size > rewriteWaste*d.Bytes && size > 3*packed(d)/2 {
 		return true
 	}
-	return d.Records-d.Live > max(d.Live/2, reapCount) && floor(s.id) > 0
+	return d.Records-d.Live > max(d.Live/2, reapCount) && !needed()
 }
 
-// wasteful is wastefulLocked, of a store whose file is known.
+// wasteful reports whether the store's file is.
 func (s *diskStore) wasteful() bool {
 	s.mu.RLock()
-	defer s.mu.RUnlock()
-	return s.loaded && !s.closed && s.wastefulLocked(s.disk.floor)
+	known, id, size, d := s.loaded && !s.closed, s.id, s.size, s.state.digest
+	s.mu.RUnlock()
+	return known && wasteful(size, &d, func() bool { return s.disk.floor(id) == 0 })
 }
 
 // worthRewriting decides how w is written.

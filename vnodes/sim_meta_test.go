@@ -121,6 +121,7 @@ func (v *view) Others() []ring.NodeID {
 }
 
 func (v *view) Keepers() []ring.NodeID { return v.Others() }
+func (v *view) Alone() bool            { return len(v.Others()) == 0 }
 func (v *view) Leaving() bool          { return v.n.leaving.Load() }
 
 func (v *view) Dial(ctx context.Context, node ring.NodeID) (Stream, error) {

@@ -208,5 +208,6 @@ func (l *lonely) Commit(context.Context, vnodes.Session) error             { ret
 func (l *lonely) LeaderContact() time.Duration                             { return 0 }
 func (l *lonely) Others() []ring.NodeID                                    { return nil }
 func (l *lonely) Keepers() []ring.NodeID                                   { return nil }
+func (l *lonely) Alone() bool                                              { return false }
 func (l *lonely) Leaving() bool                                            { return false }
 func (l *lonely) Dial(context.Context, ring.NodeID) (vnodes.Stream, error) { return nil, errAlone }
