@@ -34,8 +34,8 @@ outside: ## build and run a module that requires this one
 bench: ## three processes on this machine; REPLICAS=3 DURATION=5s CALLERS=1,16,64,256
 	testdata/bench/three-nodes.sh
 
-bench-storage: ## the storage engine beside what the disk can do; LENGTH=3s KEYS=2000000
-	RINGCORE_BENCH_STORAGE=$(or $(LENGTH),3s) RINGCORE_BENCH_KEYS=$(or $(KEYS),2000000) \
+bench-storage: ## the storage engine beside what the disk can do; LENGTH=5s SUSTAINED=60s KEYS=2000000
+	RINGCORE_BENCH_STORAGE=$(or $(LENGTH),5s) RINGCORE_BENCH_SUSTAINED=$(or $(SUSTAINED),60s) RINGCORE_BENCH_KEYS=$(or $(KEYS),2000000) \
 		$(GO) test -count=1 -timeout 30m -run '^TestStorageBench$$' -v ./vnodes/
 
 demo: ## three nodes in one process, until Ctrl-C; data in ./ringcore-data

@@ -27,7 +27,9 @@ import (
 //	(c) a transaction per bbolt file for all that wait for that file
 //
 // RINGCORE_BENCH_STORAGE is how long each measurement takes ("3s"); empty skips
-// it. RINGCORE_BENCH_KEYS, _CALLERS and _DIR change the rest.
+// it. RINGCORE_BENCH_SUSTAINED is how long (b) is measured with 64 callers at the
+// end, so that checkpoints run throughout. RINGCORE_BENCH_KEYS, _CALLERS, _SUBJECTS
+// and _DIR change the rest.
 
 const (
 	benchVnodes = 64
@@ -49,6 +51,10 @@ func TestStorageBench(t *testing.T) {
 		t.Fatal(err)
 	}
 	keys, err := strconv.Atoi(setting("KEYS", "2000000"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	sustained, err := time.ParseDuration(setting("SUSTAINED", "0s"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,7 +86,11 @@ func TestStorageBench(t *testing.T) {
 			results[fmt.Sprint(n, string(k))] = measure(t, n, length, keys, subject.put)
 		}
 		if e, ok := subject.(*engineBench); ok {
-			fmt.Fprintf(out, "get\t(b)\t%s\t\n", e.gets(t, keys))
+			fmt.Fprintf(out, "16\t(b) get\t%s\t\n", e.gets(t, keys))
+			if sustained > 0 {
+				m := measure(t, 64, sustained, keys, subject.put)
+				row(64, fmt.Sprintf("(b) for %v: p99/p50 %.1f", sustained, float64(m.p99)/float64(m.p50)), m, "\t")
+			}
 		}
 		subject.close(t)
 	}
