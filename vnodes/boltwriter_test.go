@@ -196,6 +196,53 @@ func rewriteNow(s *diskStore, floor uint64) error {
 	return s.write(w)
 }
 
+// An update of several transactions that stops half way leaves a store that counts
+// right, and can be tried again; so does a crash there.
+func TestUpdateHalfDone(t *testing.T) {
+	st, _ := createDiskStore(t)
+	model := modelStore{}
+	for round := range 3 {
+		var writes []Write
+		for i := range 300 {
+			w := write(fmt.Sprintf("k%04d", i*(round+1)), fmt.Sprint("v", round), uint64(round))
+			writes, model[string(w.Key)] = append(writes, w), w.Record
+		}
+		if err := appendSync(st, writes...); err != nil {
+			t.Fatal(err)
+		}
+		if round == 1 {
+			_ = st.Digest() // some are counted, relative to the file as it was
+		}
+		w, err := st.freeze()
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.order = w.t.sorted(0)
+		state := st.state
+		err = st.file.use(st, func(f *boltFile) error {
+			return f.update(func(tx *bbolt.Tx) error { return w.put(tx, w.order[:100], &state) })
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		st.halfDone(w, &state)
+		want, _ := model.digest()
+		if got := st.Digest(); got != want {
+			t.Fatalf("half done: digest %+v, not %+v", got, want)
+		}
+		again := openStore(t, openDisk(t, killedCopy(t, st.disk.dir), DiskOptions{}))
+		if got := again.Digest(); got != want {
+			t.Fatalf("after a crash: digest %+v, not %+v", got, want)
+		}
+		if err := st.checkpoint(); err != nil {
+			t.Fatal(err)
+		}
+		if got := st.Digest(); got != want || st.state.digest != want {
+			t.Fatalf("done: digest %+v, in the file %+v, not %+v", got, st.state.digest, want)
+		}
+	}
+}
+
 // A file that lost most of its records becomes small by itself, when nobody needs
 // their tombstones any more.
 func TestFilesShrink(t *testing.T) {

@@ -95,42 +95,72 @@ func (s *diskStore) write(w *writing) error {
 	return s.update(w)
 }
 
-// update puts the records into the file, in one transaction, and counts what they
-// replace.
+// updateAtOnce is how many records go into a file in one transaction, which holds
+// every page that it touches in memory.
+const updateAtOnce = 8192
+
+// update puts the records into the file, and counts what they replace: in several
+// transactions, of which only the last says that the log's entries are covered.
+// What a crash leaves of them is no harm: all records are put again, over themselves.
 func (s *diskStore) update(w *writing) error {
 	s.landing.Lock()
 	defer s.landing.Unlock()
 	return s.file.use(s, func(f *boltFile) error {
-		state := w.state
-		err := f.update(func(tx *bbolt.Tx) error {
-			records, err := fileBucket(tx, recordsBucket)
-			if err != nil {
+		state := s.state // only checkpoints change it
+		for rest := w.order; len(rest) > 0; {
+			next := state
+			part := rest[:min(len(rest), updateAtOnce)]
+			rest = rest[len(part):]
+			if len(rest) == 0 {
+				next.maxTime, next.covered = w.state.maxTime, w.state.covered
+			}
+			if err := f.update(func(tx *bbolt.Tx) error { return w.put(tx, part, &next) }); err != nil {
+				s.halfDone(w, &state)
 				return err
 			}
-			c := records.Cursor()
-			var y yielder
-			for _, number := range w.order {
-				key, v := w.t.key(number), w.t.version(w.t.keys[number].newest)
-				old, had, err := findKey(c, key)
-				if err != nil {
-					return err
-				}
-				if had {
-					state.digest.remove(key, &old, RecordHash(key, &old))
-				}
-				state.digest.sum(digestOf(key, v.stored))
-				if err := putKey(records, key, v.stored); err != nil {
-					return err
-				}
-				y.yield()
-			}
-			return writeState(tx, &state)
-		})
-		if err == nil {
-			s.landed(w, &state)
+			state = next
 		}
-		return err
+		s.landed(w, &state)
+		return nil
 	})
+}
+
+// put puts some records into the file, which state describes.
+func (w *writing) put(tx *bbolt.Tx, numbers []uint32, state *fileState) error {
+	records, err := fileBucket(tx, recordsBucket)
+	if err != nil {
+		return err
+	}
+	c := records.Cursor()
+	var y yielder
+	for _, number := range numbers {
+		key, v := w.t.key(number), w.t.version(w.t.keys[number].newest)
+		old, had, err := findKey(c, key)
+		if err != nil {
+			return err
+		}
+		if had {
+			state.digest.remove(key, &old, RecordHash(key, &old))
+		}
+		state.digest.sum(digestOf(key, v.stored))
+		if err := putKey(records, key, v.stored); err != nil {
+			return err
+		}
+		y.yield()
+	}
+	return writeState(tx, state)
+}
+
+// halfDone notes that the file is in state, with some of w's records: it is to be
+// counted anew what those of the table replace. The caller holds landing.
+func (s *diskStore) halfDone(w *writing, state *fileState) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.state.digest != state.digest {
+		s.state = *state
+		s.turns++
+		w.t.uncount()
+	}
 }
 
 // landed lets the file, which holds what w has brought, count in place of the

@@ -114,6 +114,14 @@ func (t *table) count(key []byte, p place, old Digest) {
 	t.uncounted--
 }
 
+// uncount takes everything out of the table's delta again.
+func (t *table) uncount() {
+	for i := range t.keys {
+		t.unmark(t.keys[i].newest)
+	}
+	t.delta, t.uncounted = Digest{}, len(t.keys)
+}
+
 // find is the number of key, whose hash is given.
 func (t *table) find(key []byte, hash uint64) (number uint32, ok bool) {
 	if len(t.slots) == 0 {
@@ -221,8 +229,9 @@ func (t *table) version(p place) version {
 func (t *table) setBefore(p, before place) {
 	binary.LittleEndian.PutUint32(t.at(p)[8:], uint32(before))
 }
-func (t *table) cut(p place)  { t.setBefore(p, 0) }
-func (t *table) mark(p place) { t.at(p)[versionHeader-1] |= countedBit >> 24 }
+func (t *table) cut(p place)    { t.setBefore(p, 0) }
+func (t *table) mark(p place)   { t.at(p)[versionHeader-1] |= countedBit >> 24 }
+func (t *table) unmark(p place) { t.at(p)[versionHeader-1] &^= countedBit >> 24 }
 
 // latest is the newest version under key, false if there is none.
 func (t *table) latest(key []byte) (version, bool) {
