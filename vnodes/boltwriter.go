@@ -14,6 +14,7 @@ import (
 // a tree ends, the meta pages last.
 type boltWriter struct {
 	f        logFile
+	pace     func(n int) // called for n bytes written; nil for nothing
 	pageSize int
 	buf      []byte      // pages that are not written yet
 	at       int64       // where buf goes
@@ -218,6 +219,10 @@ func (w *boltWriter) alloc(flags uint16, count, size int) (uint64, []byte) {
 func (w *boltWriter) flush() {
 	if w.err == nil && len(w.buf) > 0 {
 		_, w.err = w.f.WriteAt(w.buf, w.at)
+		w.f.writeBack(w.at, int64(len(w.buf))) // so that there is little left for the sync, which others wait for too
+		if w.pace != nil {
+			w.pace(len(w.buf))
+		}
 	}
 	w.at += int64(len(w.buf))
 	w.buf = w.buf[:0]

@@ -45,6 +45,8 @@ type Disk struct {
 	open   atomic.Int64 // files that are open
 	tables atomic.Int64 // bytes in all tables
 
+	awaited atomic.Int32 // those who wait for a checkpoint of all stores
+
 	kick    chan struct{}  // wakes a keeper
 	crowded chan struct{}  // too many files are open
 	stop    chan struct{}  // closed by Close
@@ -128,6 +130,8 @@ func (d *Disk) Err() error { return d.log.err() }
 
 // Checkpoint writes everything that was appended before into the files.
 func (d *Disk) Checkpoint() error {
+	d.awaited.Add(1)
+	defer d.awaited.Add(-1)
 	d.mu.Lock()
 	stores := make(chan *diskStore, len(d.stores))
 	for _, s := range d.stores {

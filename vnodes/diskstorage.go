@@ -59,7 +59,7 @@ func (d *Disk) Open(id Identity, name string) (Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", name, err)
 	}
-	s.checkpointing.Lock()
+	s.lockCheckpoints()
 	err = s.load()
 	s.checkpointing.Unlock()
 	if err == nil {
@@ -114,7 +114,7 @@ func (d *Disk) unclaim(s *diskStore) error {
 // release forgets a store that was closed. What is not in its file waits in the
 // log for the next start.
 func (d *Disk) release(s *diskStore) error {
-	s.checkpointing.Lock() // none looks at the tables any more
+	s.lockCheckpoints() // none looks at the tables any more
 	defer s.checkpointing.Unlock()
 	at, needs := s.needs()
 	d.mu.Lock()
@@ -152,7 +152,7 @@ func (d *Disk) Rename(st Store, name string) error {
 // rename moves the file while it is not in use. It keeps its id, by which the log
 // knows it.
 func (d *Disk) rename(s *diskStore, name string) error {
-	s.checkpointing.Lock()
+	s.lockCheckpoints()
 	defer s.checkpointing.Unlock()
 	s.mu.RLock()
 	closed := s.closed

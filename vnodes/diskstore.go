@@ -25,6 +25,8 @@ type diskStore struct {
 
 	checkpointing sync.Mutex   // held by the one checkpoint that runs
 	landing       sync.RWMutex // held while the file and the tables change together, read-held to count a digest
+	awaited       atomic.Int32 // those who wait for checkpointing
+	unwanted      atomic.Bool  // the store is being dropped: a checkpoint is in vain
 	pending       atomic.Int64 // bytes of active: for choosing what to write next
 	since         atomic.Int64 // when active got its first record, in ns; 0 if it is empty
 	notBefore     atomic.Int64 // when the next checkpoint may be tried, in ns
@@ -152,7 +154,9 @@ func (s *diskStore) Close() error {
 	}
 	err := s.disk.log.flush()
 	if err == nil {
+		s.awaited.Add(1)
 		err = s.checkpoint()
+		s.awaited.Add(-1)
 	}
 	return errors.Join(err, s.file.close(s), s.disk.release(s))
 }
@@ -180,7 +184,8 @@ func (s *diskStore) Drop() error {
 
 // discard deletes the file of a store that has been ended.
 func (s *diskStore) discard() error {
-	s.checkpointing.Lock()
+	s.unwanted.Store(true)
+	s.lockCheckpoints()
 	defer s.checkpointing.Unlock()
 	err := errors.Join(s.file.close(s), removeFile(s.disk.fsys, s.path()))
 	if err != nil {
@@ -224,6 +229,14 @@ func (s *diskStore) hopeless() bool {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	return s.failed != nil
+}
+
+// lockCheckpoints waits for a checkpoint that runs, which makes haste, and lets no
+// other begin.
+func (s *diskStore) lockCheckpoints() {
+	s.awaited.Add(1)
+	defer s.awaited.Add(-1)
+	s.checkpointing.Lock()
 }
 
 // needs is the position of the oldest entry that is not in the file; false if all are.

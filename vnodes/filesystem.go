@@ -34,6 +34,8 @@ type logFile interface {
 	size() (int64, error)
 	// sync makes what was written inside the file's size durable.
 	sync() error
+	// writeBack begins to do so for a part, and waits for nothing.
+	writeBack(at, n int64)
 }
 
 // osFiles is the operating system's fileSystem.
@@ -49,7 +51,8 @@ func (f osFile) size() (int64, error) {
 	return info.Size(), nil
 }
 
-func (f osFile) sync() error { return datasync(f.File) }
+func (f osFile) sync() error           { return datasync(f.File) }
+func (f osFile) writeBack(at, n int64) { writeBack(f.File, at, n) }
 
 // create writes the zeros: a file that was only given a size would pay for its
 // blocks in every sync.

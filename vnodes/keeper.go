@@ -170,6 +170,11 @@ func (d *Disk) freed(n int64) {
 	d.roomMu.Unlock()
 }
 
+// hurried reports whether checkpoints must not take their time.
+func (d *Disk) hurried() bool {
+	return d.awaited.Load() > 0 || d.tables.Load() > d.opts.TableBytes*9/8 || d.log.bytes() > d.opts.LogBytes
+}
+
 // mostTables is the memory of tables at which Append waits.
 func (o *DiskOptions) mostTables() int64 { return o.TableBytes * 3 / 2 }
 

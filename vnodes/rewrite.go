@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"sync/atomic"
+	"time"
 )
 
 // A checkpoint that touches much of a file copies it: a new one, with the old
@@ -178,7 +180,8 @@ func (s *diskStore) copyTo(path string, w *writing) (state fileState, err error)
 		return state, err
 	}
 	defer func() { err = errors.Join(err, out.Close()) }()
-	c := recordCopy{w: newBoltWriter(out), from: w, order: w.order, state: w.state}
+	c := recordCopy{w: newBoltWriter(out), from: w, order: w.order, state: w.state, unwanted: &s.unwanted}
+	c.w.pace = s.pace
 	if err := s.view(c.records); err != nil {
 		return state, err
 	}
@@ -208,6 +211,8 @@ type recordCopy struct {
 	state fileState // of the new file
 	err   error
 	y     yielder
+
+	unwanted *atomic.Bool // the store is being dropped
 }
 
 func (c *recordCopy) records(r *boltReader) error {
@@ -225,7 +230,10 @@ func (c *recordCopy) records(r *boltReader) error {
 
 // old takes a record of the old file; false if the copy has failed.
 func (c *recordCopy) old(key, stored []byte) bool {
-	c.y.yield()
+	if c.y.yield(); c.unwanted.Load() {
+		c.err = ErrClosed
+		return false
+	}
 	for len(c.order) > 0 {
 		n := bytes.Compare(c.from.t.key(c.order[0]), key)
 		if n < 0 {
@@ -274,6 +282,23 @@ func (c *recordCopy) newer(key, old []byte) {
 
 // reaps reports whether r is a tombstone that is not needed any more.
 func (c *recordCopy) reaps(r *Record) bool { return r.Deleted() && r.Stamp.Time < c.from.floor }
+
+// paceBytes is how many bytes of a new file are written in a second by a checkpoint
+// that nobody waits for: the disk is the log's.
+const paceBytes = 64 << 20
+
+// pace takes the time that writing n bytes should take.
+func (s *diskStore) pace(n int) {
+	if s.awaited.Load() > 0 || s.disk.hurried() {
+		return
+	}
+	t := time.NewTimer(time.Second * time.Duration(n) / paceBytes)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-s.disk.stop:
+	}
+}
 
 // yielder lets others run now and then in a long loop: a checkpoint has time, and
 // the log's writer, which shares its processor, has not.

@@ -177,6 +177,8 @@ func (f *simFile) sync() error {
 	})
 }
 
+func (f *simFile) writeBack(int64, int64) {}
+
 // image is the disk after a power cut: without what was not synced but for the
 // first torn bytes of each file's last write, and, if names is false, without
 // the changes of names that were not synced.
