@@ -217,7 +217,7 @@ func TestUpdateHalfDone(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		w.order = w.t.sorted(0)
+		w.order = w.t.sorted(0, len(w.t.keys))
 		state := st.state
 		err = st.file.use(st, func(f *boltFile) error {
 			return f.update(func(tx *bbolt.Tx) error { return w.put(tx, w.order[:100], &state) })

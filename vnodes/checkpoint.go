@@ -59,7 +59,7 @@ func (s *diskStore) freeze() (*writing, error) {
 		s.since.Store(0)
 	}
 	w := &writing{t: s.frozen, state: s.state, floor: floor}
-	w.wasteful = wasteful(s.size, &s.state.digest, func() bool { return floor == 0 })
+	w.wasteful = s.use.wasteful(&s.state.digest, func() uint64 { return floor })
 	if w.t == nil {
 		if !w.wasteful || s.closed {
 			return nil, nil
@@ -73,7 +73,7 @@ func (s *diskStore) freeze() (*writing, error) {
 // write puts the records of w into the file.
 func (s *diskStore) write(w *writing) error {
 	if w.t != nil {
-		w.order = w.t.sorted(0)
+		w.order = w.t.sorted(0, len(w.t.keys))
 		s.mu.Lock()
 		w.t.runs = [][]uint32{w.order}
 		s.mu.Unlock()
@@ -120,7 +120,9 @@ func (s *diskStore) update(w *writing) error {
 			}
 			state = next
 		}
-		s.landed(w, &state)
+		use := s.use // only checkpoints change it
+		use.size = fileSize(s.path())
+		s.landed(w, &state, use)
 		return nil
 	})
 }
@@ -165,10 +167,9 @@ func (s *diskStore) halfDone(w *writing, state *fileState) {
 
 // landed lets the file, which holds what w has brought, count in place of the
 // table. The caller holds landing.
-func (s *diskStore) landed(w *writing, state *fileState) {
-	size := fileSize(s.path())
+func (s *diskStore) landed(w *writing, state *fileState, use fileUse) {
 	s.mu.Lock()
-	s.frozen, s.state, s.size = nil, *state, size
+	s.frozen, s.state, s.use = nil, *state, use
 	s.turns++
 	s.mu.Unlock()
 	if w.t != nil {
@@ -237,7 +238,7 @@ func (s *diskStore) load() error {
 	size := fileSize(s.path())
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.id, s.state, s.size, s.loaded = id, state, size, true
+	s.id, s.state, s.use.size, s.loaded = id, state, size, true
 	s.maxTime = max(s.maxTime, state.maxTime)
 	return nil
 }

@@ -39,7 +39,7 @@ type diskStore struct {
 	state   fileState
 	active  *table
 	frozen  *table
-	size    int64  // of the file
+	use     fileUse
 	turns   uint64 // changes of the tables' places: a fold or count that meets one begins anew
 	maxTime uint64 // with everything appended
 	failed  error  // why no more is taken

@@ -41,21 +41,28 @@ func packed(d *Digest) int64 {
 	return (d.Bytes + recordOverhead*d.Records) * 16 / boltFill
 }
 
-// wasteful reports whether a file of some size with these records is worth copying
-// for what would become free: old pages, and tombstones if those are not needed.
-func wasteful(size int64, d *Digest, needed func() bool) bool {
-	if size > rewritePages*defaultPageSize() && size > rewriteWaste*d.Bytes && size > 3*packed(d)/2 {
+// fileUse is what is known of a store's file besides what that says itself.
+type fileUse struct {
+	size   int64
+	copied int64  // size when it was last copied; 0 if that was before this start
+	floor  uint64 // at that time
+}
+
+// wasteful reports whether a file with these records is worth copying for what
+// would become free: old pages, and tombstones, if the floor has risen above them.
+func (u *fileUse) wasteful(d *Digest, floor func() uint64) bool {
+	if u.size > rewritePages*defaultPageSize() && u.size > rewriteWaste*d.Bytes && u.size > 3*max(packed(d), u.copied)/2 {
 		return true
 	}
-	return d.Records-d.Live > max(d.Live/2, reapCount) && !needed()
+	return d.Records-d.Live > max(d.Live/2, reapCount) && floor() > u.floor
 }
 
 // wasteful reports whether the store's file is.
 func (s *diskStore) wasteful() bool {
 	s.mu.RLock()
-	known, id, size, d := s.loaded && !s.closed, s.id, s.size, s.state.digest
+	known, id, use, d := s.loaded && !s.closed, s.id, s.use, s.state.digest
 	s.mu.RUnlock()
-	return known && wasteful(size, &d, func() bool { return s.disk.floor(id) == 0 })
+	return known && use.wasteful(&d, func() uint64 { return s.disk.floor(id) })
 }
 
 // worthRewriting decides how w is written.
@@ -136,7 +143,8 @@ func (s *diskStore) rewrite(w *writing) error {
 		return errors.Join(fmt.Errorf("put the new file in place: %v", err), f.close()) //nolint:errorlint // see above
 	}
 	old, err := s.file.replace(s, f)
-	s.landed(w, &state)
+	size := fileSize(path)
+	s.landed(w, &state, fileUse{size: size, copied: size, floor: w.floor})
 	s.landing.Unlock()
 	if old != nil {
 		err = errors.Join(err, old.close())

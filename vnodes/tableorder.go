@@ -24,7 +24,11 @@ func (t *table) ordered() bool {
 	return n == 0
 }
 
-// order brings the keys that have come since the last call into the runs.
+// orderAtOnce is how many keys are put in order under one lock.
+const orderAtOnce = 8192
+
+// order brings the keys that have come since the last call into the runs, up to
+// orderAtOnce of them.
 func (t *table) order() {
 	have := 0
 	for _, r := range t.runs {
@@ -33,7 +37,7 @@ func (t *table) order() {
 	if have == len(t.keys) {
 		return
 	}
-	run := t.sorted(have)
+	run := t.sorted(have, min(have+orderAtOnce, len(t.keys)))
 	for n := len(t.runs); n > 0 && len(t.runs[n-1]) < 2*len(run); n-- {
 		run = t.mergeRuns(t.runs[n-1], run)
 		t.runs = t.runs[:n-1]
@@ -41,16 +45,16 @@ func (t *table) order() {
 	t.runs = append(t.runs, run)
 }
 
-// sorted is the numbers of the keys from number on, in the order of the keys.
+// sorted is the numbers from <= number < to in the order of their keys.
 // They are compared by eight bytes behind what all of them begin with, and by the
 // rest only where these are equal: a comparison of two keys misses the cache twice.
-func (t *table) sorted(from int) []uint32 {
+func (t *table) sorted(from, to int) []uint32 {
 	type item struct {
 		head   uint64
 		number uint32
 	}
-	items := make([]item, len(t.keys)-from)
-	common := t.commonPrefix(from)
+	items := make([]item, to-from)
+	common := t.commonPrefix(from, to)
 	for i := range items {
 		items[i] = item{keyHead(t.key(uint32(from + i))[common:]), uint32(from + i)}
 	}
@@ -67,11 +71,11 @@ func (t *table) sorted(from int) []uint32 {
 	return run
 }
 
-// commonPrefix is how many bytes the keys from number on have in common.
-func (t *table) commonPrefix(from int) int {
+// commonPrefix is how many bytes those keys have in common.
+func (t *table) commonPrefix(from, to int) int {
 	first := t.key(uint32(from))
 	n := len(first)
-	for number := from + 1; number < len(t.keys) && n > 0; number++ {
+	for number := from + 1; number < to && n > 0; number++ {
 		key := t.key(uint32(number))
 		n = min(n, len(key))
 		for n > 0 && !bytes.Equal(key[:n], first[:n]) {
