@@ -34,14 +34,17 @@ type soakProcess struct {
 	cmd   *exec.Cmd
 	lines *bufio.Scanner // its standard output
 	stdin io.Closer      // closed: it stops cleanly
-	said  bytes.Buffer   // its standard error
+	out   bytes.Buffer   // what else it has printed
+	err   bytes.Buffer   // its standard error
 }
+
+func (p *soakProcess) said() string { return p.out.String() + p.err.String() }
 
 func startSoak(t *testing.T, dir string) *soakProcess {
 	t.Helper()
 	p := &soakProcess{t: t, cmd: exec.Command(os.Args[0], "-test.run=^TestSoakWriter$")}
 	p.cmd.Env = append(os.Environ(), "RINGCORE_SOAK_WRITER="+dir)
-	p.cmd.Stderr = &p.said
+	p.cmd.Stderr = &p.err
 	out, err := p.cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -63,18 +66,26 @@ func (p *soakProcess) awaitVerified() {
 		if p.lines.Text() == soakVerified {
 			return
 		}
-		_, _ = fmt.Fprintln(&p.said, p.lines.Text())
+		fmt.Fprintln(&p.out, p.lines.Text())
 	}
-	p.t.Fatalf("the writer ended: %v\n%s", p.cmd.Wait(), p.said.String())
+	p.t.Fatalf("the writer ended: %v\n%s", p.cmd.Wait(), p.said())
+}
+
+// drain reads what the writer prints until it has ended.
+func (p *soakProcess) drain() {
+	for p.lines.Scan() {
+		fmt.Fprintln(&p.out, p.lines.Text())
+	}
 }
 
 // kill ends the writer as a crash would; it must not have ended before.
 func (p *soakProcess) kill() {
 	p.t.Helper()
 	_ = p.cmd.Process.Kill()
+	p.drain()
 	err := p.cmd.Wait()
 	if status, ok := p.cmd.ProcessState.Sys().(syscall.WaitStatus); !ok || !status.Signaled() {
-		p.t.Fatalf("the writer ended by itself: %v\n%s", err, p.said.String())
+		p.t.Fatalf("the writer ended by itself: %v\n%s", err, p.said())
 	}
 }
 
@@ -82,11 +93,9 @@ func (p *soakProcess) kill() {
 func (p *soakProcess) stop() {
 	p.t.Helper()
 	_ = p.stdin.Close()
-	for p.lines.Scan() {
-		_, _ = fmt.Fprintln(&p.said, p.lines.Text())
-	}
+	p.drain()
 	if err := p.cmd.Wait(); err != nil {
-		p.t.Fatalf("the writer did not stop cleanly: %v\n%s", err, p.said.String())
+		p.t.Fatalf("the writer did not stop cleanly: %v\n%s", err, p.said())
 	}
 }
 
