@@ -3,9 +3,7 @@ package vnodes
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"math/rand/v2"
-	"os"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -253,10 +251,7 @@ func crashAt(t *testing.T, step int, op string, work int, tears func(longest int
 		}
 		for _, torn := range tears(sim.longestTear()) {
 			again := t.TempDir()
-			if err := os.CopyFS(again, os.DirFS(dir)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-				t.Fatal(err)
-			}
-			c.clone(t).live(fmt.Sprintf("step %d, %s, torn at %d, names %v", step, what, torn, names), again, sim.image(torn, names))
+			c.clone(t).live(fmt.Sprintf("step %d, %s, torn at %d, names %v", step, what, torn, names), again, sim.image(t, again, torn, names))
 			if t.Failed() {
 				return
 			}
@@ -267,12 +262,6 @@ func crashAt(t *testing.T, step int, op string, work int, tears func(longest int
 // live is another life: what the first left is there, and after some work and a
 // clean stop, and after a kill, still is.
 func (c *crashRun) live(what, dir string, sim *simDisk) {
-	sim.dir = newSimDisk(dir).dir
-	moved := make(map[string]*simFile)
-	for path, f := range sim.files {
-		moved[newSimDisk(dir).dir+path[len(path)-len(segmentName(0))-1:]] = f
-	}
-	sim.files = moved
 	for _, end := range []string{"a clean stop", "another crash", "the end"} {
 		d, err := openSim(c.t, dir, sim)
 		if err != nil {
@@ -293,6 +282,6 @@ func (c *crashRun) live(what, dir string, sim *simDisk) {
 			c.t.Errorf("%s: %v", what, err)
 		}
 		what += ", " + end
-		sim = sim.image(0, false)
+		sim = sim.crash(c.t)
 	}
 }

@@ -8,33 +8,51 @@ import (
 	"maps"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
+	"testing"
 )
 
 var errCrashed = errors.New("the machine is off")
 
-// simDisk is a disk for the log, in memory, that can lose what was not synced;
-// what is made elsewhere, the stores' files, lies on the real disk. Every sync,
-// rename, removal and creation is a step: hook runs before and after each.
+// simDisk is a disk that can lose what was not synced. The log lies in memory. All
+// other files lie on the real disk, where bbolt finds them, and simDisk knows what
+// of them would not survive a power cut:
+//
+//   - the bytes that were written through a logFile since its last sync
+//   - the names that were made, changed or removed since the last syncDir of their folder
+//
+// What bbolt writes itself counts as synced, and folders survive at once. Every
+// sync, rename, removal and creation is a step: hook runs before and after each.
 type simDisk struct {
 	osFiles
-	dir string // the log's
+	root string // the Disk's folder
+	dir  string // the log's
 
 	mu      sync.Mutex
-	files   map[string]*simFile // as programs see them
-	durable map[string]*simFile // the names that survive
+	files   map[string]*simFile // the log's, as programs see them
+	durable map[string]*simFile // those of their names that survive
+	written map[string]*simFile // files on the real disk that were written through a logFile
+	names   []nameChange        // on the real disk, not synced, in order
 	steps   int
 	hook    func(step int, what string) error // of the operation about to run; called with mu held
 	crashed bool
 }
 
-// simFile is a file's content, as programs see it and as it survives.
+// nameChange says what a name was before it changed.
+type nameChange struct {
+	path    string
+	content []byte // of the file that it named, if that survives
+	was     bool   // it named one
+}
+
+// simFile is a file's content, as programs see it and as it survives. content is nil
+// if the file lies on the real disk.
 type simFile struct {
 	disk    *simDisk
 	content []byte
 	synced  []byte
 	last    simWrite // the newest write that was not synced
+	dirty   bool     // there are writes that were not synced
 }
 
 type simWrite struct {
@@ -43,7 +61,10 @@ type simWrite struct {
 }
 
 func newSimDisk(dir string) *simDisk {
-	return &simDisk{dir: filepath.Join(dir, logDir), files: map[string]*simFile{}, durable: map[string]*simFile{}}
+	return &simDisk{
+		root: dir, dir: filepath.Join(dir, logDir),
+		files: map[string]*simFile{}, durable: map[string]*simFile{}, written: map[string]*simFile{},
+	}
 }
 
 // step counts an operation and asks the hook. The caller holds mu.
@@ -71,15 +92,12 @@ func (d *simDisk) around(what string, op func() error) error {
 	return d.step("after " + what)
 }
 
+// ours reports whether path is one of the log's files.
 func (d *simDisk) ours(path string) bool { return filepath.Dir(path) == d.dir }
 
 func (d *simDisk) create(path string, size int64) (logFile, error) {
 	if !d.ours(path) {
-		f, err := d.osFiles.create(path, size)
-		if err != nil {
-			return nil, err
-		}
-		return f, d.around("create "+filepath.Base(path), func() error { return nil })
+		return d.createReal(path, size)
 	}
 	f := &simFile{disk: d, content: make([]byte, size), synced: make([]byte, size)}
 	return f, d.around("create "+filepath.Base(path), func() error {
@@ -91,8 +109,11 @@ func (d *simDisk) create(path string, size int64) (logFile, error) {
 func (d *simDisk) open(path string) (logFile, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.crashed {
+	switch {
+	case d.crashed:
 		return nil, errCrashed
+	case !d.ours(path):
+		return d.openReal(path)
 	}
 	if f := d.files[path]; f != nil {
 		return f, nil
@@ -100,7 +121,10 @@ func (d *simDisk) open(path string) (logFile, error) {
 	return nil, fs.ErrNotExist
 }
 
-func (d *simDisk) list(string) ([]string, error) {
+func (d *simDisk) list(dir string) ([]string, error) {
+	if dir != d.dir {
+		return d.osFiles.list(dir)
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	var names []string
@@ -114,7 +138,7 @@ func (d *simDisk) list(string) ([]string, error) {
 func (d *simDisk) rename(from, to string) error {
 	return d.around("rename to "+filepath.Base(to), func() error {
 		if !d.ours(to) {
-			return d.osFiles.rename(from, to)
+			return d.renameReal(from, to)
 		}
 		d.files[to] = d.files[from]
 		delete(d.files, from)
@@ -125,7 +149,7 @@ func (d *simDisk) rename(from, to string) error {
 func (d *simDisk) remove(path string) error {
 	return d.around("remove "+filepath.Base(path), func() error {
 		if !d.ours(path) {
-			return d.osFiles.remove(path)
+			return d.removeReal(path)
 		}
 		delete(d.files, path)
 		return nil
@@ -135,7 +159,8 @@ func (d *simDisk) remove(path string) error {
 func (d *simDisk) syncDir(dir string) error {
 	return d.around("sync of folder "+filepath.Base(dir), func() error {
 		if dir != d.dir {
-			return d.osFiles.syncDir(dir)
+			d.names = slices.DeleteFunc(d.names, func(c nameChange) bool { return filepath.Dir(c.path) == dir })
+			return nil
 		}
 		d.durable = maps.Clone(d.files)
 		return nil
@@ -165,35 +190,54 @@ func (f *simFile) WriteAt(b []byte, at int64) (int, error) {
 		return 0, errors.New("written behind the segment's end")
 	}
 	copy(f.content[at:], b)
-	f.last = simWrite{at, bytes.Clone(b)}
+	f.wrote(b, at)
 	return len(b), nil
+}
+
+func (f *simFile) wrote(b []byte, at int64) {
+	f.last, f.dirty = simWrite{at, bytes.Clone(b)}, true
 }
 
 func (f *simFile) sync() error {
 	return f.disk.around("sync", func() error {
 		copy(f.synced, f.content)
-		f.last = simWrite{}
+		f.last, f.dirty = simWrite{}, false
 		return nil
 	})
 }
 
 func (f *simFile) writeBack(int64, int64) {}
 
+// survivor is the file's content after a power cut: what was synced, and the first
+// torn bytes of the last write.
+func (f *simFile) survivor(torn int) []byte {
+	b := bytes.Clone(f.synced)
+	tear := f.last.data[:min(torn, len(f.last.data))]
+	if end := int(f.last.at) + len(tear); len(tear) > 0 && end > len(b) {
+		b = append(b, make([]byte, end-len(b))...)
+	}
+	copy(b[min(int(f.last.at), len(b)):], tear)
+	return b
+}
+
 // image is the disk after a power cut: without what was not synced but for the
 // first torn bytes of each file's last write, and, if names is false, without
-// the changes of names that were not synced.
-func (d *simDisk) image(torn int, names bool) *simDisk {
+// the changes of names that were not synced. It lies in dir, d's own or an empty one.
+func (d *simDisk) image(t testing.TB, dir string, torn int, names bool) *simDisk {
+	t.Helper()
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	after := newSimDisk(strings.TrimSuffix(d.dir, logDir))
+	if err := d.realImage(dir, torn, names); err != nil {
+		t.Fatal(err)
+	}
+	after := newSimDisk(dir)
 	from := d.durable
 	if names {
 		from = d.files
 	}
 	for path, f := range from {
-		synced := bytes.Clone(f.synced)
-		copy(synced[f.last.at:], f.last.data[:min(torn, len(f.last.data))])
-		after.files[path] = &simFile{disk: after, content: synced, synced: bytes.Clone(synced)}
+		survivor := f.survivor(torn)
+		after.files[filepath.Join(after.dir, filepath.Base(path))] = &simFile{disk: after, content: survivor, synced: bytes.Clone(survivor)}
 	}
 	after.durable = maps.Clone(after.files)
 	return after
@@ -203,8 +247,10 @@ func (d *simDisk) image(torn int, names bool) *simDisk {
 func (d *simDisk) longestTear() (n int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for _, f := range d.files {
-		n = max(n, len(f.last.data))
+	for _, files := range []map[string]*simFile{d.files, d.written} {
+		for _, f := range files {
+			n = max(n, len(f.last.data))
+		}
 	}
 	return n
 }
