@@ -7,7 +7,7 @@ GO ?= go
 GOLANGCI_LINT ?= golangci-lint
 FUZZTIME ?= 10s
 
-.PHONY: help build test race lint floors outside bench bench-storage demo fmt vet cover fuzz clean
+.PHONY: help build test race lint floors outside bench bench-storage soak-crash demo fmt vet cover fuzz clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ bench: ## three processes on this machine; REPLICAS=3 DURATION=5s CALLERS=1,16,6
 bench-storage: ## the storage engine beside what the disk can do; LENGTH=5s SUSTAINED=60s KEYS=2000000
 	RINGCORE_BENCH_STORAGE=$(or $(LENGTH),5s) RINGCORE_BENCH_SUSTAINED=$(or $(SUSTAINED),60s) RINGCORE_BENCH_KEYS=$(or $(KEYS),2000000) \
 		$(GO) test -count=1 -timeout 30m -run '^TestStorageBench$$' -v ./vnodes/
+
+soak-crash: ## kill -9 at random moments, of the engine and of nodes; ROUNDS=300
+	RINGCORE_SOAK_ROUNDS=$(or $(ROUNDS),300) $(GO) test -count=1 -timeout 60m -run '^TestSoak(Kill|Node)$$' -v ./vnodes/ ./cmd/ringcore/
 
 demo: ## three nodes in one process, until Ctrl-C; data in ./ringcore-data
 	$(GO) run ./cmd/ringcore dev
