@@ -7,7 +7,7 @@ GO ?= go
 GOLANGCI_LINT ?= golangci-lint
 FUZZTIME ?= 10s
 
-.PHONY: help build test race lint floors outside bench bench-storage soak-crash demo fmt vet cover fuzz clean
+.PHONY: help build test race lint floors outside bench bench-storage bench-start bench-big soak-crash demo fmt vet cover fuzz clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +37,13 @@ bench: ## three processes on this machine; REPLICAS=3 DURATION=5s CALLERS=1,16,6
 bench-storage: ## the storage engine beside what the disk can do; LENGTH=5s SUSTAINED=60s KEYS=2000000
 	RINGCORE_BENCH_STORAGE=$(or $(LENGTH),5s) RINGCORE_BENCH_SUSTAINED=$(or $(SUSTAINED),60s) RINGCORE_BENCH_KEYS=$(or $(KEYS),2000000) \
 		$(GO) test -count=1 -timeout 30m -run '^TestStorageBench$$' -v ./vnodes/
+
+bench-start: ## start after kill -9: a gigabyte of state and a full log; 1,024 partitions; MB=1200 SOFT=1 DIR=…
+	$(if $(DIR),TMPDIR=$(DIR) )SOFT=$(SOFT) RINGCORE_BENCH_START=$(or $(MB),1200) $(GO) test -count=1 -timeout 30m -run '^TestStartBench$$' -v ./cmd/ringcore/
+
+bench-big: ## ten million records on a node, then a tenth of them; RECORDS=10000000 WAIT=600 SOFT=1 DIR=…
+	$(if $(DIR),TMPDIR=$(DIR) )SOFT=$(SOFT) RINGCORE_BENCH_BIG=$(or $(RECORDS),10000000) RINGCORE_BENCH_WAIT=$(or $(WAIT),600) \
+		$(GO) test -count=1 -timeout 120m -run '^TestBigBench$$' -v ./cmd/ringcore/
 
 soak-crash: ## kill -9 at random moments, of the engine and of nodes; ROUNDS=300
 	RINGCORE_SOAK_ROUNDS=$(or $(ROUNDS),300) $(GO) test -count=1 -timeout 60m -run '^TestSoak(Kill|Node)$$' -v ./vnodes/ ./cmd/ringcore/
