@@ -189,7 +189,7 @@ func (s *soakSlot) compare(st Store) error {
 			return err
 		case !ok || !found || !equalRecords(have, want) || !equalRecords(one, want):
 			return fmt.Errorf("after %d batches %s is %v %q, a get %v %q, not %v %q", n, key,
-				have.Stamp.Time, short(have.Value), one.Stamp.Time, short(one.Value), want.Stamp.Time, short(want.Value))
+				have.Stamp.Time, firstBytes(have.Value), one.Stamp.Time, firstBytes(one.Value), want.Stamp.Time, firstBytes(want.Value))
 		}
 	}
 	if want, _ := model.digest(); st.Digest() != want {
@@ -200,7 +200,7 @@ func (s *soakSlot) compare(st Store) error {
 	return nil
 }
 
-func short(b []byte) []byte { return b[:min(len(b), 20)] }
+func firstBytes(b []byte) []byte { return b[:min(len(b), 20)] }
 
 // soakWriter uses one slot.
 type soakWriter struct {
