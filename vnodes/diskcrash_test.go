@@ -3,8 +3,10 @@ package vnodes
 import (
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 )
@@ -27,9 +29,18 @@ type crashRun struct {
 	disk   *Disk
 	stores []*crashStore // all there ever were
 	made   int
+	bulk   bool // the stores are large enough to be copied, and lose their tombstones then
 }
 
-var crashOptions = DiskOptions{SegmentBytes: 4 << 10, LogBytes: 12 << 10}
+// options let checkpoints, new segments and trims go on all the time.
+func (c *crashRun) options() DiskOptions {
+	opts := DiskOptions{SegmentBytes: 4 << 10, LogBytes: 12 << 10}
+	if c.bulk {
+		opts.LogBytes = 256 << 10
+		opts.Floor = func(Identity) uint64 { return math.MaxUint64 }
+	}
+	return opts
+}
 
 // work does things until something fails, or the steps are done.
 func (c *crashRun) work(steps int) {
@@ -89,13 +100,20 @@ func (c *crashRun) create() bool {
 }
 
 func (c *crashRun) append(s *crashStore) bool {
-	batch := make([]Write, 1+c.draw.IntN(3))
+	keys, most := 12, 3
+	if c.bulk {
+		keys, most = 120, 40
+	}
+	batch := make([]Write, 1+c.draw.IntN(most))
+	if c.bulk && len(s.batches) == 0 {
+		batch = make([]Write, 4*keys) // with most of the keys
+	}
 	for i := range batch {
-		batch[i] = write(fmt.Sprint("k", c.draw.IntN(12)), fmt.Sprint(len(s.batches), ".", i), uint64(len(s.batches)+1))
-		switch c.draw.IntN(10) {
-		case 0:
+		batch[i] = write(fmt.Sprint("k", c.draw.IntN(keys)), fmt.Sprint(len(s.batches), ".", i), uint64(len(s.batches)+1))
+		switch n := c.draw.IntN(10); {
+		case n == 0:
 			batch[i].Record = Record{Flags: FlagTombstone, Stamp: batch[i].Record.Stamp}
-		case 1:
+		case n == 1 || c.bulk:
 			batch[i].Record.Value = make([]byte, c.draw.IntN(6<<10))
 		}
 	}
@@ -150,13 +168,17 @@ func (c *crashRun) check(what string, d *Disk) {
 // those that were acknowledged.
 func (c *crashRun) compare(what string, s *crashStore, st Store) {
 	got := collect(c.t, st, nil)
+	found := modelStore{}
+	for _, w := range got {
+		found[string(w.Key)] = w.Record
+	}
+	if want, _ := found.digest(); st.Digest() != want {
+		c.t.Errorf("%s: %v: digest %+v, not %+v", what, s.names, st.Digest(), want)
+	}
+	got = c.needed(got)
 	model := modelStore{}
 	for n := 0; ; n++ {
-		if n >= int(s.acked.Load()) && slices.EqualFunc(model.from(nil), got, equalWrites) {
-			want, _ := model.digest()
-			if have := st.Digest(); have != want {
-				c.t.Errorf("%s: %v: digest %+v, not %+v", what, s.names, have, want)
-			}
+		if n >= int(s.acked.Load()) && slices.EqualFunc(c.needed(model.from(nil)), got, equalWrites) {
 			s.batches = s.batches[:n]
 			s.acked.Store(int64(n))
 			return
@@ -172,9 +194,17 @@ func (c *crashRun) compare(what string, s *crashStore, st Store) {
 	}
 }
 
+// needed is the records that must be there: without tombstones if nobody needs those.
+func (c *crashRun) needed(writes []Write) []Write {
+	if !c.bulk {
+		return writes
+	}
+	return slices.DeleteFunc(writes, func(w Write) bool { return w.Record.Deleted() })
+}
+
 // clone is the same memories for another life.
 func (c *crashRun) clone(t *testing.T) *crashRun {
-	other := &crashRun{t: t, draw: c.draw, made: c.made}
+	other := &crashRun{t: t, draw: c.draw, made: c.made, bulk: c.bulk}
 	for _, s := range c.stores {
 		o := &crashStore{session: s.session, names: slices.Clone(s.names), st: s.st, batches: slices.Clone(s.batches), created: s.created, dropping: s.dropping}
 		o.acked.Store(s.acked.Load())
@@ -183,11 +213,20 @@ func (c *crashRun) clone(t *testing.T) *crashRun {
 	return other
 }
 
-func openSim(t *testing.T, dir string, sim *simDisk) (*Disk, error) {
-	opts := crashOptions
+func (c *crashRun) open(dir string, sim *simDisk) (*Disk, error) {
+	opts := c.options()
 	opts.files = sim
 	opts.Logger = discardLogger()
 	return OpenDisk(dir, opts)
+}
+
+// crashPlan says when a machine goes off.
+type crashPlan struct {
+	seed, work int
+	bulk       bool
+	at         func(step int, what string) bool // asked before each step until it says yes
+	tears      func(longest int) []int          // places at which the last write is torn
+	names      []bool                           // whether changes of names that were not synced survive
 }
 
 // The machine goes off at each of its steps: before and after each sync, rename,
@@ -199,7 +238,11 @@ func TestCrashAtEachStep(t *testing.T) {
 		steps = 60
 	}
 	for step := 1; step < steps; step += 1 + step/40 {
-		crashAt(t, step, "", 150, func(longest int) []int { return []int{0, longest / 3, longest} })
+		crashAt(t, crashPlan{
+			seed: step, work: 150, names: []bool{false, true},
+			at:    func(n int, _ string) bool { return n >= step },
+			tears: func(longest int) []int { return []int{0, longest / 3, longest} },
+		})
 	}
 }
 
@@ -207,13 +250,17 @@ func TestCrashAtEachStep(t *testing.T) {
 func TestCrashTearsAtEachByte(t *testing.T) {
 	torn := 0
 	for _, step := range []int{31, 83} {
-		crashAt(t, step, "before sync", 60, func(longest int) []int {
-			var all []int
-			for n := 0; n <= longest; n += 1 + n/200 { // each of the first bytes, where heads and feet lie
-				all = append(all, n)
-			}
-			torn += len(all)
-			return all
+		crashAt(t, crashPlan{
+			seed: step, work: 60, names: []bool{false},
+			at: func(n int, what string) bool { return n >= step && what == "before sync" },
+			tears: func(longest int) []int {
+				var all []int
+				for n := 0; n <= longest; n += 1 + n/200 { // each of the first bytes, where heads and feet lie
+					all = append(all, n)
+				}
+				torn += len(all)
+				return all
+			},
 		})
 	}
 	if torn < 100 {
@@ -221,37 +268,33 @@ func TestCrashTearsAtEachByte(t *testing.T) {
 	}
 }
 
-// crashAt lets a machine go off at a step of its disk, or, if op is not empty, the
-// first one of that kind from there on, and checks it after each of
-// some tears of the last write.
-func crashAt(t *testing.T, step int, op string, work int, tears func(longest int) []int) {
-	t.Helper()
-	dir := t.TempDir()
-	sim := newSimDisk(dir)
-	var what string
-	sim.hook = func(n int, now string) error {
-		if n < step || op != "" && op != now {
-			return nil
-		}
-		what, sim.crashed = now, true
-		return errCrashed
+// The machine goes off at each kind of step of a file's replacement by a copy: the old
+// one or the whole new one is there.
+func TestCrashWhileCopying(t *testing.T) {
+	most := 2
+	if testing.Short() {
+		most = 1
 	}
-	c := &crashRun{t: t, draw: rand.New(rand.NewPCG(uint64(step), 7))}
-	d, err := openSim(t, dir, sim)
-	if err == nil {
-		c.disk = d
-		c.work(work)
-		_ = d.Close() // writes nothing any more if the machine is off
-	} else if !errors.Is(err, errCrashed) {
-		t.Fatal(err)
-	}
-	for _, names := range []bool{false, true} {
-		if names && op != "" {
-			return // with tears at each byte that would take long
-		}
-		for _, torn := range tears(sim.longestTear()) {
-			again := t.TempDir()
-			c.clone(t).live(fmt.Sprintf("step %d, %s, torn at %d, names %v", step, what, torn, names), again, sim.image(t, again, torn, names))
+	for _, kind := range []string{"before create", "after create", "write of", "before sync of", "after sync of", "before rename to", "after rename to"} {
+		for nth := range most {
+			made, met := map[string]bool{}, 0 // the files that are there; how often one was copied that far
+			what := crashAt(t, crashPlan{
+				seed: nth, work: 100, bulk: true, names: []bool{false, true},
+				at: func(_ int, what string) bool {
+					name := strings.TrimSuffix(what[strings.LastIndexByte(what, ' ')+1:], partSuffix)
+					if made[name] && strings.HasPrefix(what, kind) {
+						met++
+					}
+					if strings.HasPrefix(what, "after rename to") && strings.HasSuffix(name, ".bolt") {
+						made[name] = true
+					}
+					return met > 2*nth
+				},
+				tears: func(longest int) []int { return []int{0, longest / 2} },
+			})
+			if what == "" {
+				t.Errorf("%s: no file was copied so often", kind)
+			}
 			if t.Failed() {
 				return
 			}
@@ -259,11 +302,45 @@ func crashAt(t *testing.T, step int, op string, work int, tears func(longest int
 	}
 }
 
+// crashAt lets a machine go off when the plan says so, and checks it after each of
+// some tears of the last write.
+func crashAt(t *testing.T, plan crashPlan) (what string) {
+	t.Helper()
+	dir := t.TempDir()
+	sim := newSimDisk(dir)
+	sim.hook = func(n int, now string) error {
+		if !plan.at(n, now) {
+			return nil
+		}
+		what, sim.crashed = now, true
+		return errCrashed
+	}
+	c := &crashRun{t: t, draw: rand.New(rand.NewPCG(uint64(plan.seed), 7)), bulk: plan.bulk}
+	d, err := c.open(dir, sim)
+	if err == nil {
+		c.disk = d
+		c.work(plan.work)
+		_ = d.Close() // writes nothing any more if the machine is off
+	} else if !errors.Is(err, errCrashed) {
+		t.Fatal(err)
+	}
+	for _, names := range plan.names {
+		for _, torn := range plan.tears(sim.longestTear()) {
+			again := t.TempDir()
+			c.clone(t).live(fmt.Sprintf("seed %d, %s, torn at %d, names %v", plan.seed, what, torn, names), again, sim.image(t, again, torn, names))
+			if t.Failed() {
+				return what
+			}
+		}
+	}
+	return what
+}
+
 // live is another life: what the first left is there, and after some work and a
 // clean stop, and after a kill, still is.
 func (c *crashRun) live(what, dir string, sim *simDisk) {
 	for _, end := range []string{"a clean stop", "another crash", "the end"} {
-		d, err := openSim(c.t, dir, sim)
+		d, err := c.open(dir, sim)
 		if err != nil {
 			c.t.Errorf("%s: %v", what, err)
 			return
