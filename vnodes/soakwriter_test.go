@@ -21,7 +21,7 @@ import (
 const (
 	soakVerified = "verified" // the line that a writer prints when it has looked at everything
 	soakSlots    = 8          // stores at a time
-	soakKeys     = 150        // of one store
+	soakKeys     = 600        // of one store: enough that files are copied
 )
 
 // What may have happened to a store when its writer died.
@@ -34,9 +34,10 @@ const (
 
 // notebook is what is known of the stores, in memory shared with a file.
 type notebook struct {
-	slots                                             [soakSlots]soakSlot
-	numbers                                           atomic.Int64 // the last that was given to a store or a name
-	acked, verified, made, renamed, dropped, reopened atomic.Int64 // counts, for the report
+	slots   [soakSlots]soakSlot
+	numbers atomic.Int64 // the last that was given to a store or a name
+	// Counts, for the report. copied is how often a file was found to be another one.
+	acked, verified, made, renamed, dropped, reopened, copied atomic.Int64
 }
 
 // soakSlot is one store after the other; the one goroutine that uses it writes it.
@@ -74,7 +75,7 @@ func soakBatch(session, n int64) []Write {
 	batch := make([]Write, 1+draw.IntN(5))
 	for i := range batch {
 		key := fmt.Sprint("key", draw.IntN(soakKeys))
-		size := draw.IntN(300)
+		size := draw.IntN(1200)
 		switch draw.IntN(60) {
 		case 0:
 			size = 6 << 10 // more than a page of the file
@@ -209,6 +210,7 @@ type soakWriter struct {
 	disk   *Disk
 	st     Store
 	flying chan struct{} // one element for each batch under way
+	file   os.FileInfo   // of the store, when it was last looked at
 }
 
 // run does things to one store after the other until stop is closed.
@@ -231,6 +233,8 @@ func (w *soakWriter) run(stop <-chan struct{}) error {
 			err = w.reopen()
 		case n < 20:
 			err = w.disk.Checkpoint()
+		case n < 120:
+			err = w.look()
 		default:
 			w.append(n%4 == 0)
 		}
@@ -257,6 +261,19 @@ func (w *soakWriter) append(wait bool) {
 	if wait {
 		<-done
 	}
+}
+
+// look counts a file that was replaced by a copy.
+func (w *soakWriter) look() error {
+	info, err := os.Stat(w.disk.path(soakName(w.slot.name.Load())))
+	if err != nil {
+		return err
+	}
+	if w.file != nil && !os.SameFile(w.file, info) {
+		w.book.copied.Add(1)
+	}
+	w.file = info
+	return nil
 }
 
 // settle waits until no batch is under way.
@@ -298,7 +315,7 @@ func (w *soakWriter) drop() error {
 	}
 	w.settle() // what is noted from now on is another store's
 	w.slot.phase.Store(soakNone)
-	w.st = nil
+	w.st, w.file = nil, nil
 	w.book.dropped.Add(1)
 	return nil
 }
