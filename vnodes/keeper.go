@@ -211,6 +211,14 @@ func (d *Disk) opened() {
 	}
 }
 
+// boundOpen lets whoever opens files faster than they are closed do that. The
+// caller holds no lock.
+func (d *Disk) boundOpen() {
+	if d.open.Load() > 2*int64(d.opts.OpenFiles) {
+		d.restIdle()
+	}
+}
+
 // rested is opened undone.
 func (d *Disk) rested() { d.open.Add(-1) }
 

@@ -24,6 +24,7 @@ func (f *storeFile) use(s *diskStore, fn func(*boltFile) error) error {
 		if err := f.open(s); err != nil {
 			return err
 		}
+		s.disk.boundOpen()
 		f.mu.RLock()
 	}
 	defer f.mu.RUnlock()
@@ -53,7 +54,7 @@ func (f *storeFile) open(s *diskStore) error {
 // put makes b the open file. The caller holds mu, or is the only one to know f.
 func (f *storeFile) put(s *diskStore, b *boltFile) {
 	f.bolt = b
-	f.used.Store(s.disk.clock.Load())
+	f.used.Store(s.disk.clock.Add(1)) // the last to be closed
 	s.disk.opened()
 }
 
