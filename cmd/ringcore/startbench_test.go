@@ -29,6 +29,7 @@ const (
 // stored a put, and had answered from each of its partitions.
 type startTimes struct {
 	ready, get, put, all time.Duration
+	cpu                  time.Duration // that it had used when it was ready
 }
 
 // serving is when a node did its work.
@@ -94,10 +95,10 @@ func benchStartState(t *testing.T, size int) {
 		count, files := b.files(".bolt")
 		_, logs := b.files(".segment")
 		times := b.start(probes, probe, write)
-		rows = append(rows, []string{cache, fmt.Sprintf("%s in %d", mb(files), count), mb(logs), round(times.ready), round(times.get), round(times.put), round(times.all)})
+		rows = append(rows, []string{cache, fmt.Sprintf("%s in %d", mb(files), count), mb(logs), round(times.ready), round(times.cpu), round(times.get), round(times.put), round(times.all)})
 		bar(t, times.all < startBar, "%s page cache: get and put %s after exec, each partition after %s; bar %s", cache, round(times.serving()), round(times.all), startBar)
 	}
-	if err := printTable(os.Stdout, "CACHE FILES LOG READY FIRST-GET FIRST-PUT ALL-PARTITIONS", rows); err != nil {
+	if err := printTable(os.Stdout, "CACHE FILES LOG READY CPU FIRST-GET FIRST-PUT ALL-PARTITIONS", rows); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := b.each(t.Context(), startSamples, func(ctx context.Context, c *client.Client, _ int) error {
@@ -159,8 +160,12 @@ func (b *benchNode) start(probes []int, get, put benchCall) (times startTimes) {
 	begin := time.Now()
 	b.node.restart()
 	times.ready = time.Since(begin)
+	var err error
+	if times.cpu, err = cpuTime(b.node.cmd.Process.Pid); err != nil {
+		b.t.Fatal(err)
+	}
 	b.connect()
-	err := get(b.t.Context(), b.clients[0], probes[0])
+	err = get(b.t.Context(), b.clients[0], probes[0])
 	times.get = time.Since(begin)
 	if err == nil {
 		err = put(b.t.Context(), b.clients[0], probes[0])
@@ -203,8 +208,8 @@ func benchStartPartitions(t *testing.T) {
 	times := b.start(probes, func(ctx context.Context, c *client.Client, i int) error { return b.expect(ctx, c, i, 1, valueSize) }, put)
 	fds, mapped := b.open()
 	count, _ := b.files(".bolt")
-	rows := [][]string{{fmt.Sprint(count), round(times.ready), round(times.get), round(times.put), round(times.all), fmt.Sprint(fds), fmt.Sprint(mapped)}}
-	if err := printTable(os.Stdout, "FILES READY FIRST-GET FIRST-PUT ALL-PARTITIONS OPEN-FILES MAPPED-FILES", rows); err != nil {
+	rows := [][]string{{fmt.Sprint(count), round(times.ready), round(times.cpu), round(times.get), round(times.put), round(times.all), fmt.Sprint(fds), fmt.Sprint(mapped)}}
+	if err := printTable(os.Stdout, "FILES READY CPU FIRST-GET FIRST-PUT ALL-PARTITIONS OPEN-FILES MAPPED-FILES", rows); err != nil {
 		t.Fatal(err)
 	}
 	bar(t, times.serving() < startBar, "%d partitions: get and put %s after exec; bar %s", partitions, round(times.serving()), startBar)
