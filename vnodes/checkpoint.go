@@ -3,7 +3,6 @@ package vnodes
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 
 	"go.etcd.io/bbolt"
 )
@@ -101,9 +100,8 @@ func digestIn(records *bbolt.Bucket, key []byte) (d Digest, err error) {
 // fail lets the store take no more after err, unless that may go away: there is no
 // room on the disk, and nothing has been written.
 func (s *diskStore) fail(err error) error {
-	var path *fs.PathError
-	if isDiskFull(err) && errors.As(err, &path) {
-		return err // a failed sync has no path: nobody knows what it has lost
+	if noRoom(err) {
+		return err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -80,8 +80,13 @@ type Config struct {
 	Logger    *slog.Logger     // slog.Default() if nil
 	Now       func() time.Time // time.Now if nil: the wall clock
 
+	DiskLow      Mark // free room below which partitions do not move here; see DiskOptions
+	DiskCritical Mark // free room below which writes are refused
+
 	SealTimeout time.Duration // how long a seal waits for READY; 2 s if zero
 	ChunkBytes  int           // of a handoff chunk; 256 KiB if zero
+
+	files fileSystem // of tests; the operating system's if nil
 }
 
 // Manager runs the vnodes of one node in one cluster. Its methods may be called
@@ -202,7 +207,7 @@ func (m *Manager) openFiles() error {
 			return fmt.Errorf("open the vnodes' journal: %w", err)
 		}
 		m.journal = j
-		if m.disk, err = OpenDisk(m.cfg.Dir, DiskOptions{Logger: m.log}); err != nil {
+		if m.disk, err = OpenDisk(m.cfg.Dir, DiskOptions{Logger: m.log, Low: m.cfg.DiskLow, Critical: m.cfg.DiskCritical, files: m.cfg.files}); err != nil {
 			return errors.Join(err, j.Close())
 		}
 		m.storage = m.disk

@@ -1,0 +1,8 @@
+//go:build !linux && !darwin && !freebsd
+
+package vnodes
+
+import "errors"
+
+// space is not known here: the limits do not work, a disk that is full still does no harm.
+func (osFiles) space(string) (free, total int64, err error) { return 0, 0, errors.ErrUnsupported }
