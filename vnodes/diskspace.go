@@ -2,7 +2,6 @@ package vnodes
 
 import (
 	"os"
-	"slices"
 	"sync/atomic"
 	"time"
 )
@@ -22,6 +21,7 @@ const (
 	// spaceSlack is kept for what nobody counts: folders, the journal, raft's files.
 	spaceSlack = 1 << 20
 
+	listEvery = 2 * time.Second        // how often the sizes of files are looked at
 	spaceTick = 500 * time.Millisecond // how often the disk is asked for its free room, at least
 )
 
@@ -31,6 +31,9 @@ type diskSpace struct {
 	seen    atomic.Int64 // bytes in all tables at the last look
 	look    chan struct{}
 	refused atomic.Int64 // commands, effects, chunks and sessions
+
+	largest int64     // what the largest file has on the disk, as of listed; the watcher's
+	listed  time.Time // likewise
 }
 
 // fitDisk makes the sizes in o right for a small disk.
@@ -41,7 +44,7 @@ func (o *DiskOptions) fitDisk(dir string) {
 	}
 	o.LogBytes = min(o.LogBytes, max(total/smallPart, 4*smallest))
 	o.SegmentBytes = min(o.SegmentBytes, max(total/(4*smallPart), smallest))
-	o.TableBytes = min(o.TableBytes, max(total/(4*smallPart), smallest))
+	o.TableBytes = min(o.TableBytes, max(total/(8*smallPart), smallest))
 }
 
 // Space is the room on the disk as it was lately.
@@ -124,11 +127,10 @@ func (d *Disk) lookSoon() {
 // lookAtSpace finds out how much room there is and acts on it. One goroutine at a time.
 func (d *Disk) lookAtSpace() {
 	before := d.Space()
-	tables := d.tables.Load()
-	d.space.seen.Store(tables)
+	d.space.seen.Store(d.tables.Load())
 	now := Space{}
 	if free, total, err := d.fsys.space(d.dir); err == nil {
-		now = Space{Known: true, Free: free, Total: total, Reserve: d.reserve(tables)}
+		now = Space{Known: true, Free: free, Total: total, Reserve: d.reserve()}
 		now.Critical = max(d.opts.Critical.of(total, criticalDefault), now.Reserve)
 		now.Low = max(d.opts.Low.of(total, lowDefault), now.Critical)
 	}
@@ -176,31 +178,29 @@ func (d *Disk) hurry() {
 }
 
 // reserve is the room that must be left so that everything that was acknowledged
-// can be written into the files and the log be shortened: what tables bytes in
-// memory become in files, the copies that a checkpoint makes of what a file holds
-// already, and the segment that the log needs to say that older ones may go.
-func (d *Disk) reserve(tables int64) int64 {
-	need := spaceSlack + 2*tables
-	if !d.log.hasNext() {
-		need += d.log.limits.first
+// can be written into the files and the log be shortened: what the tables become in
+// files, the copy that a checkpoint may make of what the largest file holds already,
+// and the segment that the log needs to say that older ones may go. It does not
+// depend on how full the tables are now, or the level would come and go with them.
+func (d *Disk) reserve() int64 {
+	tables := max(d.tables.Load(), 2*d.opts.TableBytes)
+	return spaceSlack + 2*tables + d.log.limits.first + d.space.largestFile(d)
+}
+
+// largestFile is what the largest store takes of the disk, as of lately.
+func (w *diskSpace) largestFile(d *Disk) int64 {
+	if time.Since(w.listed) < listEvery {
+		return w.largest
 	}
-	d.mu.Lock()
-	var paths []string
-	for _, s := range d.stores {
-		if _, needs := s.needs(); needs {
-			paths = append(paths, s.path())
+	names, err := d.List()
+	if err != nil {
+		return w.largest
+	}
+	w.largest, w.listed = 0, time.Now()
+	for _, name := range names {
+		if info, err := os.Stat(d.path(name)); err == nil { // else it was renamed or dropped just now
+			w.largest = max(w.largest, onDisk(info))
 		}
 	}
-	d.mu.Unlock()
-	var sizes []int64
-	for _, path := range paths {
-		if info, err := os.Stat(path); err == nil { // else it was renamed or dropped just now
-			sizes = append(sizes, info.Size())
-		}
-	}
-	slices.Sort(sizes)
-	for _, n := range sizes[max(len(sizes)-keepers, 0):] {
-		need += n
-	}
-	return need
+	return w.largest
 }

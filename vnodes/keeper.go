@@ -74,6 +74,9 @@ func (d *Disk) due(now time.Time) *diskStore {
 		return nil
 	}
 	critical := d.Space().Level == Critical
+	if critical && len(d.busy) > 0 {
+		return nil // one at a time: each may need room of its own for a while
+	}
 	var largest, oldest, aged *diskStore
 	var size int64
 	var from position

@@ -83,13 +83,6 @@ func (l *commitLog) tellRoom(left int64, known, short bool) {
 	l.mu.Unlock()
 }
 
-// hasNext reports whether the next segment is ready.
-func (l *commitLog) hasNext() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.next != nil
-}
-
 // newSegment makes a segment's file, from one that is not needed any more if it can.
 func (l *commitLog) newSegment(number uint64, length int64) (*segment, error) {
 	path := l.segmentPath(number)

@@ -166,7 +166,7 @@ func TestFullDiskShortensLog(t *testing.T) {
 func TestSegmentsFitTheRoom(t *testing.T) {
 	room := newRoomyFiles(osFiles{})
 	d := openDisk(t, t.TempDir(), DiskOptions{files: room})
-	if d.opts.SegmentBytes != roomyTotal/32 || d.opts.TableBytes != roomyTotal/32 || d.opts.LogBytes != roomyTotal/8 {
+	if d.opts.SegmentBytes != roomyTotal/32 || d.opts.TableBytes != roomyTotal/64 || d.opts.LogBytes != roomyTotal/8 {
 		t.Errorf("%+v", d.opts)
 	}
 	l := d.log
@@ -179,20 +179,25 @@ func TestSegmentsFitTheRoom(t *testing.T) {
 	}
 }
 
-// The room that is kept grows with what is in memory and has to go to the files.
-func TestReserveGrowsWithTables(t *testing.T) {
+// The room that is kept is enough for full tables and a copy of the largest file.
+func TestReserve(t *testing.T) {
 	room := newRoomyFiles(osFiles{})
-	d := openDisk(t, t.TempDir(), DiskOptions{files: room, Critical: Mark{Bytes: 1}, Low: Mark{Bytes: 1}})
+	d := openDisk(t, t.TempDir(), DiskOptions{files: room, TableBytes: 1 << 20, Critical: Mark{Bytes: 1}, Low: Mark{Bytes: 1}})
 	st := createStore(t, d)
-	before := d.reserve(d.tables.Load())
-	put(t, st, "k", strings.Repeat("v", 1<<20), 1)
-	after := d.reserve(d.tables.Load())
-	if after < before+2<<20 {
-		t.Errorf("%d, then %d", before, after)
+	least := d.Space().Reserve
+	if least < 6<<20 {
+		t.Errorf("%d", least)
 	}
-	d.lookAtSpace()
-	if s := d.Space(); s.Critical < after || s.Low < s.Critical {
-		t.Errorf("%+v with a reserve of %d", s, after)
+	for i := range 4 {
+		put(t, st, fmt.Sprint(i), strings.Repeat("v", 1<<20), 1)
+	}
+	if err := d.Checkpoint(); err != nil {
+		t.Fatal(err)
+	}
+	w := &world{t: t}
+	w.until("the file is seen", func() bool { return d.Space().Reserve >= least+4<<20 })
+	if s := d.Space(); s.Critical != s.Reserve || s.Low != s.Critical || s.Level != Roomy {
+		t.Errorf("%+v", s)
 	}
 }
 
