@@ -296,23 +296,6 @@ func (m *Manager) closeFiles() error {
 	return errors.Join(m.disk.Close(), m.journal.Close())
 }
 
-// StorageFailed is closed when the node can acknowledge no write any more, until
-// it starts anew; StorageErr says why. It is nil for storage in memory.
-func (m *Manager) StorageFailed() <-chan struct{} {
-	if m.disk == nil {
-		return nil
-	}
-	return m.disk.Failed()
-}
-
-// StorageErr is why the commit log has failed, nil if it has not.
-func (m *Manager) StorageErr() error {
-	if m.disk == nil {
-		return nil
-	}
-	return m.disk.Err()
-}
-
 // open lists the vnodes that are open, fallbacks too.
 func (m *Manager) open() []*vnode {
 	m.mu.Lock()

@@ -8,6 +8,23 @@ func (m *Manager) Stats() (DiskStats, bool) {
 	return m.disk.Stats(), true
 }
 
+// StorageFailed is closed when the node can acknowledge no write any more, until
+// it starts anew; StorageErr says why. It is nil for storage in memory.
+func (m *Manager) StorageFailed() <-chan struct{} {
+	if m.disk == nil {
+		return nil
+	}
+	return m.disk.Failed()
+}
+
+// StorageErr is why the commit log has failed, nil if it has not.
+func (m *Manager) StorageErr() error {
+	if m.disk == nil {
+		return nil
+	}
+	return m.disk.Err()
+}
+
 // JournalFailed is closed when the node can note nothing any more, until it starts
 // anew; JournalErr says why.
 func (m *Manager) JournalFailed() <-chan struct{} { return m.journal.Failed() }
