@@ -13,12 +13,15 @@ import (
 // full makes the disks of some nodes refuse what writes.
 func (c *fakeCluster) full(nodes ...ring.NodeID) {
 	for _, id := range nodes {
-		c.nodes[id].local.gate = func(r *wire.Request) wire.Code {
+		l := c.nodes[id].local
+		l.mu.Lock()
+		l.gate = func(r *wire.Request) wire.Code {
 			if r.Op != wire.OpRead {
 				return wire.DiskFull
 			}
 			return wire.OK
 		}
+		l.mu.Unlock()
 	}
 }
 

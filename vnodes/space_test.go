@@ -3,8 +3,10 @@ package vnodes
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 
 	"github.com/ringcore/ringcore/dataplane/wire"
@@ -239,6 +241,44 @@ func TestHandoffNeedsRoom(t *testing.T) {
 	if err := d.Takes("x", 20<<20); !errors.As(err, &refused) || refused.Free != 30<<20 || refused.Need != 50<<20 || !errors.Is(err, ErrDiskFull) {
 		t.Errorf("%v", err)
 	}
+}
+
+// A node whose disk is full hands partitions on: that makes room.
+func TestFullDiskHandsOn(t *testing.T) {
+	files := make(map[*simNode]*roomyFiles)
+	w := newWorld(t, 2, 1, withRoom(files))
+	a, b := w.node(1), w.node(2)
+	const p = 2
+	a.fill(p, 50)
+	files[a].set(w, a.m.Load(), 0)
+	if got := a.put(keyIn(p, 0), "refused"); got.code != wire.DiskFull {
+		t.Fatal(got)
+	}
+	w.do(move(p, 0, 1, 2))
+	b.filled(p, 50)
+	b.mustPut(keyIn(p, 0), "taken")
+}
+
+// A command that was run, and whose writes found no room, leaves a new vnode: what
+// the old one has in its fields may not be so.
+func TestVnodeIsRenewedWithoutRoom(t *testing.T) {
+	files := newFaultFiles()
+	w := newWorld(t, 1, 1, func(n *simNode) { n.tune = func(c *Config) { c.files = files } })
+	n := w.node(1)
+	files.set(func(op, path string) error {
+		if op == "rename" && strings.HasSuffix(path, ".bolt") {
+			return &fs.PathError{Op: op, Path: path, Err: syscall.ENOSPC}
+		}
+		return nil
+	})
+	if got := n.command("a", "put 1"); got.code != wire.DiskFull {
+		t.Fatal(got)
+	}
+	files.set(nil)
+	if got := n.command("a", "ran"); string(got.body) != "1" {
+		t.Errorf("the vnode counts %s commands", got.body)
+	}
+	n.mustPut("a", "2")
 }
 
 // A slot is not filled on a node whose disk is low, until there is room.

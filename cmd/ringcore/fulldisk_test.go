@@ -22,8 +22,7 @@ func TestFullDisk(t *testing.T) {
 
 	// A disk that fills up, with writes.
 	free := ballast(t, disk, 16<<20)
-	f.mustRefuse(f.run(t.Context()))
-	t.Logf("%d keys of %d bytes fit", len(f.acked), f.size)
+	f.fillUp()
 	if len(f.acked) < 1000 {
 		t.Errorf("only %d keys fit", len(f.acked))
 	}
@@ -109,6 +108,23 @@ func TestFullDisk(t *testing.T) {
 	p.restart()
 	f.check(t.Context())
 	f.goesOn("after the start, writes go on")
+}
+
+// A full disk is relieved by another node, which joins and takes partitions.
+func TestFullDiskIsRelieved(t *testing.T) {
+	disk := smallDisk(t, 48)
+	n1 := startProcess(t, "n1", "--partitions", "8", "--replicas", "1", "--data-dir", filepath.Join(disk, "n1"))
+	n1.ok("kv", "put", "small", "good")
+	f := newFiller(t, n1.addr, 4<<10)
+	f.fillUp()
+	mustBeFull(t, n1)
+	n2 := startProcess(t, "n2", "--join", n1.addr)
+	settle(t, n1, n2)
+	n1.awaitCheck("disk", true)
+	for range 50 { // some of them are n1's
+		f.goesOn("with half of the partitions, writes go on")
+	}
+	f.check(t.Context())
 }
 
 // With three replicas one full disk costs nothing: its node passes commands on, the

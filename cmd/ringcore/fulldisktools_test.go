@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -148,6 +149,29 @@ func (f *filler) run(ctx context.Context) []error {
 	return all
 }
 
+// fillUp puts until the disk stays full. At first it does not: what is in the log
+// goes to the files, and the log gives its room back.
+func (f *filler) fillUp() {
+	f.t.Helper()
+	const stays = 2 * time.Second
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for rounds := 1; ; rounds++ {
+		f.mustRefuse(f.run(f.t.Context()))
+		var err error
+		for begun := time.Now(); time.Since(begun) < stays; <-tick.C {
+			if err = f.one(f.t.Context()); err == nil {
+				break
+			}
+		}
+		if err != nil {
+			f.mustRefuse([]error{err})
+			f.t.Logf("%d keys of %d bytes fit, in %d rounds", len(f.acked), f.size, rounds)
+			return
+		}
+	}
+}
+
 // check reads every key that was acknowledged.
 func (f *filler) check(ctx context.Context) {
 	f.t.Helper()
@@ -234,6 +258,20 @@ func (p *process) check(name string) (ok bool, detail string) {
 	return false, ""
 }
 
+func metrics(t *testing.T, p *process) string {
+	t.Helper()
+	resp, err := http.Get("http://" + p.http + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
 // mustBeFull says that every door tells that the disk is full, and serves reads.
 func mustBeFull(t *testing.T, p *process) {
 	t.Helper()
@@ -254,6 +292,11 @@ func mustBeFull(t *testing.T, p *process) {
 	}
 	if ok, detail := p.check("disk"); ok || !strings.Contains(detail, "writes and partitions that would move here are refused") {
 		t.Errorf("readyz: %v %s", ok, detail)
+	}
+	for _, line := range []string{"ringcore_disk_level 2\n", "ringcore_log_failed 0\n", "ringcore_stores_failed 0\n"} {
+		if text := metrics(t, p); !strings.Contains(text, line) || strings.Contains(text, "ringcore_disk_refused_total 0\n") {
+			t.Errorf("metrics: no %q in %s", line, text)
+		}
 	}
 }
 
