@@ -9,6 +9,7 @@ import (
 	"strconv"
 
 	"github.com/ringcore/ringcore/metadata/ring"
+	"github.com/ringcore/ringcore/vnodes"
 )
 
 // Config says how a node runs. Only Dir is required.
@@ -32,6 +33,13 @@ type Config struct {
 	Partitions int    // of a cluster that is born here, a power of two from 8 to 4096; 64 if 0
 	Replicas   int    // of each partition in a cluster that is born here; 3 if 0
 	Storage    string // "disk", also if empty, or "memory"
+
+	// Free room on the disk of Dir: "10GiB", "10%", or "0" for nothing but what the
+	// node needs to finish its work. With less than DiskLow (10 % and at most 10 GiB
+	// if empty) no partitions move here; with less than DiskCritical (3 % and at most
+	// 2 GiB) commands and what other replicas send are refused, and reads go on.
+	DiskLow      string
+	DiskCritical string
 
 	Services  []Service    // besides the key/value service, the same on every node
 	WithoutKV bool         // leaves out the key/value service and its doors
@@ -100,7 +108,13 @@ func (c *Config) check() error {
 		return fmt.Errorf("weight %d: must be at least 1", c.Weight)
 	case c.Storage != "" && c.Storage != "disk" && c.Storage != "memory":
 		return fmt.Errorf("storage %q: must be disk or memory", c.Storage)
-	case c.Insecure:
+	}
+	for _, mark := range []string{c.DiskLow, c.DiskCritical} {
+		if _, err := vnodes.ParseMark(mark); err != nil {
+			return fmt.Errorf("free room on the disk: %w", err)
+		}
+	}
+	if c.Insecure {
 		return nil
 	}
 	for _, addr := range []string{c.Addr, c.GossipAddr, c.HTTPAddr, c.RESPAddr} {

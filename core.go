@@ -108,12 +108,14 @@ func (c *core) open(first *metadata.State) error {
 	return nil
 }
 
-// watchStorage stops the node when its commit log is lost: what it would say of
+// watchStorage stops the node when its commit log or its journal is lost: what it would say of
 // its records from then on, it could not keep.
 func (c *core) watchStorage() {
 	select {
 	case <-c.vnodes.StorageFailed():
 		c.n.fail(fmt.Errorf("the commit log failed, so this node stops; see to its disk and start it again: %w", c.vnodes.StorageErr()))
+	case <-c.vnodes.JournalFailed():
+		c.n.fail(fmt.Errorf("the vnodes' journal failed, so this node stops; see to its disk and start it again: %w", c.vnodes.JournalErr()))
 	case <-c.ctx.Done():
 	}
 }
@@ -123,9 +125,18 @@ func (c *core) openVnodes(dir string, fresh bool) error {
 	if !c.n.cfg.WithoutKV {
 		services = append([]Service{kv.Service(0, c.self.ID)}, services...)
 	}
+	low, err := vnodes.ParseMark(c.n.cfg.DiskLow)
+	if err != nil {
+		return err
+	}
+	critical, err := vnodes.ParseMark(c.n.cfg.DiskCritical)
+	if err != nil {
+		return err
+	}
 	m, err := vnodes.Open(vnodes.Config{
 		ClusterID: c.clusterID, Node: c.self.ID, Dir: dir, Memory: c.n.cfg.Storage == "memory", Fresh: fresh,
 		Services: services, Rings: rings{c}, Transfers: transfers{c}, Dialer: dialer{c}, Up: c.live.MaybeUp, Logger: c.n.log,
+		DiskLow: low, DiskCritical: critical,
 	})
 	if err != nil {
 		return fmt.Errorf("open the vnodes: %w", err)

@@ -180,6 +180,23 @@ func TestOverloadEndsAtTheDeadline(t *testing.T) {
 	}
 }
 
+// A full disk is the cluster's last word: its nodes have asked each other.
+func TestFullDiskIsFinal(t *testing.T) {
+	f := newCluster(t, 3, 3)
+	f.setRefuse(func(*node, *wire.Frame) (wire.Code, string) { return wire.DiskFull, "no room" })
+	err := f.client().Put(t.Context(), "b", []byte("a"), nil, WriteOptions{})
+	if !errors.Is(err, ErrDiskFull) || errors.Is(err, ErrMaybe) {
+		t.Fatalf("put: %v", err)
+	}
+	total := 0
+	for _, n := range f.nodes {
+		total += n.count(wire.OpCommand)
+	}
+	if total != 1 {
+		t.Errorf("asked %d times", total)
+	}
+}
+
 func TestGoesOnWithoutANodeThatIsDown(t *testing.T) {
 	f := newCluster(t, 3, 3)
 	c := f.client()

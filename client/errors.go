@@ -19,6 +19,8 @@ var (
 	ErrMaybe error = &Error{Code: wire.Maybe}
 	// ErrOverload: queues stayed full until the deadline.
 	ErrOverload error = &Error{Code: wire.Overload}
+	// ErrDiskFull: no node that could run the command has room on its disk. It did not run.
+	ErrDiskFull error = &Error{Code: wire.DiskFull}
 	// ErrDeadline: the time was over before the work was done.
 	ErrDeadline error = &Error{Code: wire.Deadline}
 	// ErrTooLarge: bucket, key or value are over the limit.

@@ -59,7 +59,7 @@ func (c *Client) do(ctx context.Context, r *request) ([]byte, error) {
 		case err == nil:
 			err = &Error{Code: f.Code, Message: string(f.Body), Epoch: f.Epoch}
 			if !again(f.Code, r.safe) {
-				if to.ran != nil && f.Code == wire.Unavailable {
+				if to.ran != nil && (f.Code == wire.Unavailable || f.Code == wire.DiskFull) {
 					return nil, c.give(ctx, r, &to) // this try did not run; an earlier one may have
 				}
 				return nil, err

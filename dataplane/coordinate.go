@@ -1,6 +1,7 @@
 package dataplane
 
 import (
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -55,7 +56,8 @@ type write struct {
 	state      [ring.MaxReplicas]slotState
 	keeper     [ring.MaxReplicas]ring.NodeID // who keeps the slot's hint: distinct nodes, empty for nobody or this one
 	redirects  [ring.MaxReplicas]uint8
-	clockAhead bool // a replica says that this node's clock is ahead
+	clockAhead bool   // a replica says that this node's clock is ahead
+	full       []byte // what a replica without room on its disk says
 	counting   *time.Timer
 	counted    bool // the answers that are still to come were waited for
 	closed     bool // the operation was concluded or goes on without this attempt
@@ -157,6 +159,11 @@ func (w *write) replicated(i int, node ring.NodeID, code wire.Code, epoch uint64
 		w.clockAhead = true
 		w.mu.Unlock()
 		w.mark(i, failed)
+	case wire.DiskFull:
+		w.mu.Lock()
+		w.full = fmt.Appendf(nil, "; node %s: %s", node, body)
+		w.mu.Unlock()
+		w.missed(i)
 	default:
 		w.missed(i)
 	}
@@ -191,9 +198,9 @@ func (w *write) weigh() {
 		w.mu.Unlock()
 	case lost && w.state[w.me] == acked:
 		w.closed = true
-		ahead := w.clockAhead
+		ahead, full := w.clockAhead, w.full
 		w.mu.Unlock()
-		w.fallShort(got+spare, ahead)
+		w.fallShort(got+spare, ahead, full)
 	default:
 		w.mu.Unlock()
 	}
@@ -230,15 +237,16 @@ func (w *write) countEnds() {
 }
 
 // fallShort ends an attempt that too few slots took. When it is this node's clock
-// that they refused, a blind command gets another coordinator.
-func (w *write) fallShort(reached int, clockAhead bool) {
+// that they refused, a blind command gets another coordinator. full is what a
+// replica without room says, if there is one.
+func (w *write) fallShort(reached int, clockAhead bool, full []byte) {
 	need := max(w.need, w.needPW)
 	if clockAhead && w.o.blind {
 		w.o.ran = true
 		w.o.answered(w.r.self, wire.ClockAhead, uint64(w.ring.Epoch), notMet(reached, need, w.k))
 		return
 	}
-	w.o.settle(wire.QuorumNotMet, notMet(reached, need, w.k))
+	w.o.settle(wire.QuorumNotMet, append(notMet(reached, need, w.k), full...))
 }
 
 // superseded runs a blind command again, with a stamp above the newer one that slot
@@ -371,29 +379,3 @@ func (w *write) hint(i int, node, keeper ring.NodeID) {
 		w.kept(i, keeper)
 	})
 }
-
-// keep stores the effect for node in slot i on this node. It never counts: this node is
-// one acknowledgement already.
-func (w *write) keep(i int, node ring.NodeID) {
-	w.r.local.Dispatch(&wire.Request{
-		Op: wire.OpEffect, Service: w.fresh.Service, Partition: w.fresh.Partition, Flags: wire.FlagFallback,
-		Gen: w.fresh.Gen, Epoch: w.fresh.Epoch, Effect: w.effect, For: string(node), Deadline: w.hintDeadline(),
-		Done: func(code wire.Code, _ uint64, body []byte) {
-			if code != wire.OK {
-				w.r.log.Warn("hint not kept", "node", node, "partition", w.part, "err", string(body))
-				w.mark(i, failed)
-				return
-			}
-			w.kept(i, "")
-		},
-	})
-}
-
-func (w *write) kept(i int, keeper ring.NodeID) {
-	w.mu.Lock()
-	w.state[i], w.keeper[i] = hinted, keeper
-	w.weigh()
-}
-
-// hintDeadline outlasts the caller's: a hint is for the slot, not for the caller.
-func (w *write) hintDeadline() time.Time { return time.Now().Add(w.r.timeout) }

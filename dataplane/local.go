@@ -12,7 +12,7 @@ import (
 type Local interface {
 	// Dispatch hands r to a vnode and calls r.Done once, by r.Deadline if the vnode can
 	// keep it. It does not block for the work. Moved, Stale, Behind, NotReadable,
-	// Unavailable, OwnerUp and Overload say that a command surely did not run.
+	// Unavailable, OwnerUp, Overload and DiskFull say that a command surely did not run.
 	Dispatch(r *wire.Request)
 	// Cover emits this node's part of c in key order, tombstones included. The item is
 	// valid only during the call. An error of emit stops it and is returned.

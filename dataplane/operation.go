@@ -125,7 +125,8 @@ func (o *operation) decline(me int) {
 func (o *operation) forward() {
 	i := o.candidate()
 	if i < 0 {
-		if !o.askFallback() && !o.bePatient() {
+		// An owner whose disk is full is there: nobody may stand in for it.
+		if o.lastCode == wire.DiskFull || !o.askFallback() && !o.bePatient() {
 			o.expire()
 		}
 		return
@@ -225,8 +226,8 @@ func (o *operation) expire() {
 	switch {
 	case o.ran && o.op == wire.OpCommand:
 		o.settle(wire.Maybe, text)
-	case o.lastCode == wire.Deadline:
-		o.settle(wire.Deadline, text)
+	case o.lastCode == wire.Deadline, o.lastCode == wire.DiskFull:
+		o.settle(o.lastCode, text)
 	default:
 		o.settle(wire.Unavailable, text)
 	}

@@ -63,7 +63,7 @@ func judge(code wire.Code) verdict {
 	switch code {
 	case wire.Moved, wire.Stale, wire.Behind, wire.OwnerUp:
 		return anew
-	case wire.Unavailable, wire.NotReadable, wire.ShuttingDown, wire.Deadline, wire.ClockAhead,
+	case wire.Unavailable, wire.NotReadable, wire.ShuttingDown, wire.Deadline, wire.ClockAhead, wire.DiskFull,
 		wire.WrongCluster, wire.WrongNode, wire.NotMember:
 		return elsewhere
 	case wire.Maybe:

@@ -1,6 +1,7 @@
 package metadata
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -29,6 +30,7 @@ type raftNode struct {
 	*raft.Raft
 	trans *raft.NetworkTransport
 	logs  *raftboltdb.BoltStore
+	stop  context.CancelFunc // of what waits for room on the disk
 	waits waits
 }
 
@@ -38,14 +40,16 @@ func makeDirs(dir string) error { return os.MkdirAll(filepath.Join(dir, raftDir)
 // voter of a new raft, unless one is there already.
 func openRaft(cfg *Config, w waits, f *fsm, bootstrap bool, log *slog.Logger) (_ *raftNode, err error) {
 	dir, hlog := filepath.Join(cfg.Dir, raftDir), hclogger{log: log}
+	path := filepath.Join(dir, "log.bolt")
 	logs, err := raftboltdb.New(raftboltdb.Options{
-		Path:                    filepath.Join(dir, "log.bolt"),
+		Path:                    path,
 		MsgpackUseNewTimeFormat: true,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open raft log: %w", err)
 	}
-	n := &raftNode{logs: logs, waits: w}
+	ctx, stop := context.WithCancel(context.Background())
+	n := &raftNode{logs: logs, waits: w, stop: stop}
 	n.trans = raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 		Stream: newStreamLayer(cfg), MaxPool: poolSize, Timeout: w.rpc, Logger: hlog, MsgpackUseNewTimeFormat: true,
 	})
@@ -54,6 +58,9 @@ func openRaft(cfg *Config, w waits, f *fsm, bootstrap bool, log *slog.Logger) (_
 			err = errors.Join(err, n.close())
 		}
 	}()
+	if err := reserveFile(path, raftRoom); err != nil && !diskFull(err) {
+		return nil, fmt.Errorf("make room for the raft log: %w", err)
+	}
 	snaps, err := raft.NewFileSnapshotStoreWithLogger(dir, snapshotsRetained, hlog)
 	if err != nil {
 		return nil, fmt.Errorf("open raft snapshots: %w", err)
@@ -64,7 +71,7 @@ func openRaft(cfg *Config, w waits, f *fsm, bootstrap bool, log *slog.Logger) (_
 			return nil, err
 		}
 	}
-	if n.Raft, err = raft.NewRaft(conf, f, logs, logs, snaps, n.trans); err != nil {
+	if n.Raft, err = raft.NewRaft(conf, f, logs, &patientStable{logs, ctx, log}, snaps, n.trans); err != nil {
 		return nil, fmt.Errorf("start raft: %w", err)
 	}
 	return n, nil
@@ -101,6 +108,7 @@ func bootstrapRaft(conf *raft.Config, logs *raftboltdb.BoltStore, snaps raft.Sna
 // close stops raft and waits for its goroutines. Connections go first: raft would
 // wait for answers on them.
 func (n *raftNode) close() error {
+	n.stop()
 	err := n.trans.Close()
 	if n.Raft != nil {
 		err = errors.Join(err, n.Shutdown().Error())

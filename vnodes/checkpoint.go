@@ -3,7 +3,6 @@ package vnodes
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 
 	"go.etcd.io/bbolt"
@@ -188,19 +187,11 @@ func fileSize(path string) int64 {
 	return info.Size()
 }
 
-// noRoomError says that the disk had no room for something that changed nothing.
-type noRoomError struct{ err error }
-
-func (e *noRoomError) Error() string { return e.err.Error() }
-func (e *noRoomError) Unwrap() error { return e.err }
-
 // fail lets the store take no more after err, unless that may go away: there is no
 // room on the disk, and nothing has been written.
 func (s *diskStore) fail(err error) error {
-	var path *fs.PathError
-	var noRoom *noRoomError
-	if isDiskFull(err) && (errors.As(err, &path) || errors.As(err, &noRoom)) {
-		return err // the failed sync of an update has no path: nobody knows what it has lost
+	if noRoom(err) {
+		return err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -43,6 +43,8 @@ type commitLog struct {
 	making   bool       // the maker runs
 	noRoom   error      // why it could not make the last one, at noRoomAt
 	noRoomAt time.Time
+	roomLeft int64 // on the disk, beyond what must be left; unknown if negative
+	short    bool  // the disk is: old segments are not kept
 	failed   error
 	closed   bool
 

@@ -19,6 +19,8 @@ type DiskOptions struct {
 	SegmentBytes  int64         // of the log's segments: 64 MiB
 	OpenFiles     int           // how many files stay open: 128
 	CheckpointAge time.Duration // after which, or up to twice as long, records are in their file: 30 s
+	Low           Mark          // free room below which partitions do not move here: 10 % of the disk, at most 10 GiB
+	Critical      Mark          // free room below which writes are refused: 3 % of the disk, at most 2 GiB
 	// Floor is the time of the stamps below which a store's tombstones are needed by
 	// nobody any more; 0 for none. It is asked from any goroutine. Nil: always 0.
 	Floor func(Identity) uint64
@@ -44,13 +46,15 @@ type Disk struct {
 	clock  atomic.Int64 // rises now and then: says which files were used last
 	open   atomic.Int64 // files that are open
 	tables atomic.Int64 // bytes in all tables
+	space  diskSpace
+	counts diskCounts
 
 	awaited atomic.Int32 // those who wait for a checkpoint of all stores
 
 	kick    chan struct{}  // wakes a keeper
 	crowded chan struct{}  // too many files are open
 	stop    chan struct{}  // closed by Close
-	wg      sync.WaitGroup // keepers, ticker
+	wg      sync.WaitGroup // keepers, ticker, watcher of the room
 
 	roomMu   sync.Mutex
 	room     sync.Cond // on roomMu: tables have shrunk, or nothing more will be taken
@@ -82,6 +86,11 @@ func OpenDisk(dir string, opts DiskOptions) (*Disk, error) {
 	}
 	d.blocks = newBlockPool()
 	d.logger, d.fsys, d.room.L = d.opts.Logger, d.opts.files, &d.roomMu
+	d.space.look = make(chan struct{}, 1)
+	if err := d.fsys.makeDir(dir); err != nil {
+		return nil, fmt.Errorf("open storage: %w", err)
+	}
+	d.opts.fitDisk(dir)
 	r, err := d.newRecovery()
 	if err != nil {
 		return nil, fmt.Errorf("open storage: %w", err)
@@ -92,10 +101,12 @@ func OpenDisk(dir string, opts DiskOptions) (*Disk, error) {
 		return nil, fmt.Errorf("open storage: commit log: %w", err)
 	}
 	r.finish(replay.damages)
+	d.lookAtSpace()
 	for range keepers {
 		d.wg.Go(d.keep)
 	}
 	d.wg.Go(d.tick)
+	d.wg.Go(d.watchSpace)
 	return d, nil
 }
 

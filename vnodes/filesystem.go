@@ -24,6 +24,8 @@ type fileSystem interface {
 	rename(from, to string) error
 	remove(path string) error
 	syncDir(dir string) error
+	// space is the room on the disk of dir, in bytes: free for this process, and in all.
+	space(dir string) (free, total int64, err error)
 }
 
 // logFile is one open file of the log.

@@ -28,9 +28,10 @@ const (
 
 type handoffOpen struct {
 	Mode     handoffMode `json:"mode"`
-	Session  Session     `json:"session"`       // of stage and merge
-	Services []string    `json:"services"`      // that send records
-	For      ring.NodeID `json:"for,omitempty"` // of keep
+	Session  Session     `json:"session"`         // of stage and merge
+	Services []string    `json:"services"`        // that send records
+	Bytes    int64       `json:"bytes,omitempty"` // of stage and merge: about how much
+	For      ring.NodeID `json:"for,omitempty"`   // of keep
 }
 
 type handoffEnd struct {

@@ -16,6 +16,9 @@ import (
 // and how often a restarted node asks whether its hints have all come.
 const hintTick = 100 * time.Millisecond
 
+// fullPause is how long a node whose disk is full is left alone with hints.
+const fullPause = time.Second
+
 // hintVnode is the vnode that stands in for node's slot of p; nil if there is
 // none and create is false.
 func (m *Manager) hintVnode(svc *service, p ring.Partition, node ring.NodeID, create bool) (*vnode, error) {
@@ -104,6 +107,9 @@ func (m *Manager) deliverHints() {
 			m.drive(key, Session{Step: step}, func(ctx context.Context, d *driver) {
 				if err := m.deliver(ctx, d, v, mode); err != nil {
 					m.log.Debug("hints not delivered yet", "partition", v.id.partition, "to", to, "err", err)
+					if asError(err).Code == wire.DiskFull {
+						pause(ctx, fullPause)
+					}
 				}
 			})
 		}

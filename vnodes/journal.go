@@ -19,8 +19,9 @@ import (
 // clock's ceiling, the sessions of transfers, and the names of the files that
 // must exist, so that a lost one is noticed. Reads come from memory and see only
 // what is durable; changes return when they are durable, those made at the same
-// time with one sync. After a failed change all further ones fail. All methods
-// may be called from any goroutine.
+// time with one sync. A change that finds no room on the disk fails alone, any
+// other failed one lets all further ones fail. All methods may be called from any
+// goroutine.
 type Journal struct {
 	file *boltFile // nil: in memory
 
@@ -30,8 +31,13 @@ type Journal struct {
 	running bool // the committer runs; it ends when nothing waits
 	closed  bool
 	failed  error
+	broken  chan struct{}  // closed when failed is set
 	wg      sync.WaitGroup // the committer
 }
+
+// journalRoom is what a journal has on the disk from the start, so that a full disk
+// does not stop the clock, nor a transfer that would make room.
+const journalRoom = 256 << 10
 
 // The journal is one bucket of sealed values; their keys begin with what they are.
 const (
@@ -59,6 +65,9 @@ func OpenJournal(path string) (*Journal, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open journal: %w", err)
 	}
+	if err := reserveFile(path, journalRoom); err != nil && !isDiskFull(err) {
+		return nil, fmt.Errorf("open journal: %w", errors.Join(err, f.close()))
+	}
 	j := MemoryJournal()
 	j.file = f
 	if err := f.view(func(r *boltReader) error { return j.load(r.tx) }); err != nil {
@@ -69,7 +78,7 @@ func OpenJournal(path string) (*Journal, error) {
 
 // MemoryJournal is a journal that nothing outlives: the one for MemoryStorage.
 func MemoryJournal() *Journal {
-	return &Journal{values: make(map[string][]byte)}
+	return &Journal{values: make(map[string][]byte), broken: make(chan struct{})}
 }
 
 func createJournal(path string) (*boltFile, error) {
@@ -201,6 +210,17 @@ func (j *Journal) list(prefix string) []string {
 	}
 	slices.Sort(names)
 	return names
+}
+
+// Failed is closed when no change is made durable any more, until the process
+// starts anew; Err says why.
+func (j *Journal) Failed() <-chan struct{} { return j.broken }
+
+// Err is why all changes fail, nil if they do not.
+func (j *Journal) Err() error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.failed
 }
 
 // Close waits for changes under way and gives up the file.

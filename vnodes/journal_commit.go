@@ -92,7 +92,10 @@ func (j *Journal) settle(changes []journalChange, err error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if err != nil {
-		j.failed = err
+		if j.failed == nil && !noRoom(err) {
+			j.failed = err
+			close(j.broken)
+		}
 		return
 	}
 	for _, c := range changes {

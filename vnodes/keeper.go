@@ -24,12 +24,15 @@ func (d *Disk) keep() {
 		}
 		for s := d.due(time.Now()); s != nil; s = d.due(time.Now()) {
 			d.wake() // another one may be due too
+			begun := time.Now()
 			err := s.checkpoint()
-			d.done(s, err)
+			known := d.done(s, err)
+			d.counts.checkpoint(begun, err)
 			if err == nil {
 				err = d.trim()
 			}
-			if err != nil {
+			d.lookSoon()
+			if err != nil && !known {
 				d.logger.Warn("checkpoint put off", "partition", s.id.Partition, "err", err)
 			}
 		}
@@ -71,6 +74,10 @@ func (d *Disk) due(now time.Time) *diskStore {
 	if d.shut || d.log.err() != nil {
 		return nil
 	}
+	critical := d.Space().Level == Critical
+	if critical && len(d.busy) > 0 {
+		return nil // one at a time: each may need room of its own for a while
+	}
 	var largest, oldest, aged, wasteful *diskStore
 	var size int64
 	var from position
@@ -92,7 +99,7 @@ func (d *Disk) due(now time.Time) *diskStore {
 		if oldest == nil || at < from {
 			oldest, from = s, at
 		}
-		if since == 0 || now.Sub(time.Unix(0, since)) > d.age(s.name) {
+		if since == 0 || critical || now.Sub(time.Unix(0, since)) > d.age(s.name) {
 			aged = s // also one whose last attempt has failed
 		}
 	}
@@ -119,8 +126,9 @@ func (d *Disk) age(name string) time.Duration {
 	return d.opts.CheckpointAge + time.Duration(float64(d.opts.CheckpointAge)*float64(h.Sum32())/(1<<32))
 }
 
-// done ends a checkpoint of s.
-func (d *Disk) done(s *diskStore, err error) {
+// done ends a checkpoint of s, and reports whether err says what is known: that
+// there is no room.
+func (d *Disk) done(s *diskStore, err error) (known bool) {
 	if err != nil {
 		s.notBefore.Store(time.Now().Add(retryPause).UnixNano())
 	}
@@ -130,9 +138,11 @@ func (d *Disk) done(s *diskStore, err error) {
 	d.roomMu.Lock()
 	defer d.roomMu.Unlock()
 	if err == nil || isDiskFull(err) {
+		known = err != nil && d.noRoom != nil
 		d.noRoom = err
 	}
 	d.room.Broadcast()
+	return known
 }
 
 // trim shortens the log by what all stores have in their files.
@@ -157,6 +167,9 @@ func (d *Disk) grown(s *diskStore, n int64) {
 		return
 	}
 	total := d.tables.Add(n)
+	if total-d.space.seen.Load() > d.opts.TableBytes/8 {
+		d.lookSoon()
+	}
 	if total > d.opts.TableBytes || s.pending.Load() > d.opts.TableBytes/largeTable {
 		d.wake()
 	}

@@ -47,7 +47,7 @@ func openCommitLog(fsys fileSystem, dir string, limits logLimits, logger *slog.L
 	if err != nil {
 		return nil, err
 	}
-	l := &commitLog{fsys: fsys, dir: dir, limits: limits, log: logger, broken: make(chan struct{})}
+	l := &commitLog{fsys: fsys, dir: dir, limits: limits, log: logger, broken: make(chan struct{}), roomLeft: -1}
 	newest := foundSegment{}
 	if i := lastBegun(found); i >= 0 {
 		newest = found[i]

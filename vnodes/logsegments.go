@@ -44,7 +44,7 @@ func (l *commitLog) makeSegment(size int64) {
 	}
 	l.making = true
 	number := l.active.number + 1
-	length := max(size, min(2*l.active.length, l.limits.segment))
+	length := max(size, l.nextLength())
 	l.wg.Go(func() {
 		s, err := l.newSegment(number, length)
 		l.mu.Lock()
@@ -58,6 +58,29 @@ func (l *commitLog) makeSegment(size int64) {
 			_ = l.fail(fmt.Errorf("make a segment of the commit log: %w", err))
 		}
 	})
+}
+
+// nextLength is how long the next segment should be: not so long that it takes a
+// large part of what room there is. The caller holds mu.
+func (l *commitLog) nextLength() int64 {
+	length := min(2*l.active.length, l.limits.segment)
+	if l.roomLeft >= 0 {
+		length = min(length, max(l.roomLeft/segmentPart, l.limits.first))
+	}
+	return length
+}
+
+// segmentPart of the room on the disk is what a segment may take.
+const segmentPart = 8
+
+// tellRoom says how much room the disk has for the log, and whether it is short of it.
+func (l *commitLog) tellRoom(left int64, known, short bool) {
+	l.mu.Lock()
+	l.roomLeft, l.short = -1, short
+	if known {
+		l.roomLeft = max(left, 0)
+	}
+	l.mu.Unlock()
 }
 
 // newSegment makes a segment's file, from one that is not needed any more if it can.
@@ -147,7 +170,8 @@ func (l *commitLog) removeSpares() error {
 		for _, s := range spares {
 			total += s.length
 		}
-		if len(spares) == 0 || total <= l.limits.spare && spares[0].length == l.limits.segment {
+		keep := total <= l.limits.spare && !l.short && len(spares) > 0 && spares[0].length == l.limits.segment
+		if len(spares) == 0 || keep {
 			l.mu.Unlock()
 			break
 		}
@@ -169,6 +193,21 @@ func (l *commitLog) removeSpares() error {
 func isDiskFull(err error) bool {
 	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
 }
+
+// noRoom reports whether err, of a transaction on a bbolt file or of the making of
+// one, means that there was no room on the disk and nothing has been written that
+// counts. The failed sync of a transaction has no path: nobody knows what it has lost.
+func noRoom(err error) bool {
+	var path *fs.PathError
+	var unmade *unmadeError
+	return isDiskFull(err) && (errors.As(err, &path) || errors.As(err, &unmade))
+}
+
+// unmadeError says that a file was not made, and is not there.
+type unmadeError struct{ err error }
+
+func (e *unmadeError) Error() string { return e.err.Error() }
+func (e *unmadeError) Unwrap() error { return e.err }
 
 // retryPause is how long something that found no room is not tried again.
 const retryPause = time.Second

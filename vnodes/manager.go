@@ -82,8 +82,13 @@ type Config struct {
 	Logger    *slog.Logger     // slog.Default() if nil
 	Now       func() time.Time // time.Now if nil: the wall clock
 
+	DiskLow      Mark // free room below which partitions do not move here; see DiskOptions
+	DiskCritical Mark // free room below which writes are refused
+
 	SealTimeout time.Duration // how long a seal waits for READY; 2 s if zero
 	ChunkBytes  int           // of a handoff chunk; 256 KiB if zero
+
+	files fileSystem // of tests; the operating system's if nil
 }
 
 // Manager runs the vnodes of one node in one cluster. Its methods may be called
@@ -207,7 +212,9 @@ func (m *Manager) openFiles() error {
 		if m.clock, err = NewClock(m.node, m.now, m.journal); err != nil {
 			return errors.Join(err, j.Close())
 		}
-		if m.disk, err = OpenDisk(m.cfg.Dir, DiskOptions{Logger: m.log, Floor: m.reapBelow}); err != nil {
+		if m.disk, err = OpenDisk(m.cfg.Dir, DiskOptions{
+			Logger: m.log, Floor: m.reapBelow, Low: m.cfg.DiskLow, Critical: m.cfg.DiskCritical, files: m.cfg.files,
+		}); err != nil {
 			return errors.Join(err, j.Close())
 		}
 		m.storage = m.disk
@@ -306,23 +313,6 @@ func (m *Manager) closeFiles() error {
 		return m.journal.Close()
 	}
 	return errors.Join(m.disk.Close(), m.journal.Close())
-}
-
-// StorageFailed is closed when the node can acknowledge no write any more, until
-// it starts anew; StorageErr says why. It is nil for storage in memory.
-func (m *Manager) StorageFailed() <-chan struct{} {
-	if m.disk == nil {
-		return nil
-	}
-	return m.disk.Failed()
-}
-
-// StorageErr is why the commit log has failed, nil if it has not.
-func (m *Manager) StorageErr() error {
-	if m.disk == nil {
-		return nil
-	}
-	return m.disk.Err()
 }
 
 // open lists the vnodes that are open, fallbacks too.

@@ -52,6 +52,9 @@ func (m *Manager) pullAll(ctx context.Context, d *driver, services []*service) e
 // pull takes the records of services from one replica and merges them.
 func (m *Manager) pull(ctx context.Context, d *driver, from ring.NodeID, services []*service) error {
 	p := d.session.Partition
+	if err := m.takes("the slot was not filled", 0); err != nil {
+		return err
+	}
 	st, err := m.cfg.Dialer.Dial(ctx, from)
 	if err != nil {
 		return err

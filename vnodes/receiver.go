@@ -110,6 +110,9 @@ func (rc *receiver) begin(ctx context.Context, st Stream, first *wire.Frame) err
 	}
 	switch rc.open.Mode {
 	case modeStage, modeMerge:
+		if err := rc.m.takes("the partition was not taken", rc.open.Bytes); err != nil {
+			return err
+		}
 		return rc.checkSession(ctx, ring.Epoch(first.Epoch))
 	case modeHints:
 		return nil // each chunk passes the gate
@@ -260,6 +263,9 @@ func (rc *receiver) take(f *wire.Frame) error {
 // stage writes a chunk into the session's file. Later records replace earlier
 // ones: the source sends each key's newest last.
 func (rc *receiver) stage(svc *service, writes []Write) error {
+	if err := rc.m.writable("the records were not taken"); err != nil {
+		return err
+	}
 	st := rc.staging[svc.Name]
 	if st == nil {
 		id := rc.m.identity(svc, rc.p, "")
@@ -308,6 +314,10 @@ func (v *vnode) mergeWait(writes []Write) error {
 			return
 		case sealed: // all that will be handed on has been read
 			done <- wire.Errorf(wire.Unavailable, "the partition is about to move")
+			return
+		}
+		if err := v.writable("the records were not taken"); err != nil {
+			done <- err
 			return
 		}
 		v.merge(writes, false, func(_ Stamp, err error) { done <- err })

@@ -41,6 +41,13 @@ func (v *vnode) handle(r *wire.Request) {
 // command runs one command, hands out its effect, and answers when it is durable here.
 func (v *vnode) command(r *wire.Request) {
 	reads := v.svc.reads(r.Call.Body)
+	if err := v.writable("the command was not run"); err != nil {
+		v.m.failErr(r, err)
+		return
+	}
+	if v.stale.Swap(false) {
+		v.renew()
+	}
 	switch {
 	case reads && v.id.fallback != "":
 		v.m.fail(r, wire.Unavailable, "the owner is down, and this command reads what only the owner knows")
@@ -69,6 +76,7 @@ func (v *vnode) command(r *wire.Request) {
 	}
 	v.append(tx.writes, func(err error) {
 		if err != nil {
+			v.stale.Store(true)
 			v.m.failErr(r, fmt.Errorf("write to disk: %w", err))
 			return
 		}
@@ -78,6 +86,10 @@ func (v *vnode) command(r *wire.Request) {
 
 // effect merges a coordinator's writes and answers when they are durable here.
 func (v *vnode) effect(r *wire.Request) {
+	if err := v.writable("the write was not taken"); err != nil {
+		v.m.failErr(r, err)
+		return
+	}
 	writes, err := ParseWrites(r.Effect)
 	if err != nil {
 		v.m.fail(r, wire.BadRequest, err.Error())
@@ -183,6 +195,8 @@ func asError(err error) *wire.Error {
 	switch {
 	case errors.Is(err, ErrClosed):
 		return wire.Errorf(wire.Moved, "the vnode has stopped here")
+	case errors.Is(err, ErrDiskFull), isDiskFull(err):
+		return wire.Errorf(wire.DiskFull, "%v", err)
 	case errors.Is(err, ErrCorrupt):
 		return wire.Errorf(wire.Corrupt, "%v", err)
 	case errors.Is(err, ErrClockAhead):

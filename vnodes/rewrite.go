@@ -132,7 +132,7 @@ func (s *diskStore) rewrite(w *writing) error {
 	if err != nil {
 		_ = s.disk.fsys.remove(part) // if that does not succeed the next start does it
 		if isDiskFull(err) {
-			err = &noRoomError{err} // also of a sync: the file that it was of is gone
+			err = &unmadeError{err} // also of a sync
 		}
 		return err
 	}

@@ -99,7 +99,7 @@ func (h *handing) open(ctx context.Context) error {
 	if s.Kind == ring.StepDrop {
 		mode = modeMerge
 	}
-	body, err := json.Marshal(handoffOpen{Mode: mode, Session: s, Services: names})
+	body, err := json.Marshal(handoffOpen{Mode: mode, Session: s, Services: names, Bytes: h.size()})
 	if err != nil {
 		return err
 	}
@@ -114,6 +114,14 @@ func (h *handing) open(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// size is about how many bytes the records have.
+func (h *handing) size() (n int64) {
+	for _, v := range h.vnodes {
+		n += v.store.Digest().Bytes
+	}
+	return n
 }
 
 // mayStart asks the user's vnode whether its state may move now.

@@ -37,6 +37,7 @@ type vnode struct {
 	gate  atomic.Pointer[gate]
 	user  atomic.Pointer[Vnode] // swapped by the worker after a panic
 	begun atomic.Bool           // the user's vnode has been told that it is open
+	stale atomic.Bool           // a command's writes did not become durable: the user's vnode may think otherwise
 
 	inboxMu sync.RWMutex // held to send, so that nobody sends after the inbox is closed
 	stopped bool

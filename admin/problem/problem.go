@@ -86,6 +86,8 @@ func hint(c wire.Code) string {
 		return "Fewer replicas answered than asked. The write may survive on those that did; writing again is safe."
 	case wire.Overload:
 		return "A queue is full. Wait before you try again."
+	case wire.DiskFull:
+		return "The disk of a node is full. Nothing was written. Make room on it, or let another node join; see /readyz."
 	case wire.Deadline:
 		return "Try again, or allow more time with timeout=."
 	case wire.Maybe:

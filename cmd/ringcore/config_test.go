@@ -48,19 +48,20 @@ func TestLayers(t *testing.T) {
 	file := writeConfig(t, `
 data_dir = "from-file"
 name = "from-file"
+disk_low = "10GiB"
 zone = "from-file"
 weight = 3
 join = ["10.0.0.1:7400", "10.0.0.2:7400"]
 insecure = true
 `)
-	env := map[string]string{"RINGCORE_NAME": "from-env", "RINGCORE_ZONE": "from-env", "RINGCORE_STORAGE": "memory", "RINGCORE_CONFIG": file}
+	env := map[string]string{"RINGCORE_NAME": "from-env", "RINGCORE_ZONE": "from-env", "RINGCORE_STORAGE": "memory", "RINGCORE_DISK_CRITICAL": "5%", "RINGCORE_CONFIG": file}
 	cfg, got := startWith(t, env, "--zone", "from-flag")
 	if got.code != exitOK {
 		t.Fatalf("%+v", got)
 	}
 	want := ringcore.Config{
 		Dir: "from-file", Name: "from-env", Zone: "from-flag", Weight: 3, Join: []string{"10.0.0.1:7400", "10.0.0.2:7400"}, Insecure: true,
-		Storage: "memory", Addr: "127.0.0.1:7400", Partitions: 64, Replicas: 3,
+		Storage: "memory", DiskLow: "10GiB", DiskCritical: "5%", Addr: "127.0.0.1:7400", Partitions: 64, Replicas: 3,
 	}
 	cfg.Logger = nil
 	if diff := cmp.Diff(want, cfg); diff != "" {
@@ -78,6 +79,8 @@ func TestConfigIsChecked(t *testing.T) {
 		"name = ":                   "toml",
 		"weight = 1\nweight = 2":    "toml",
 		"storage = 'tape'":          "unknown storage",
+		"disk_low = 'lots'":         "--disk-low",
+		"disk_critical = '-1%'":     "--disk-critical",
 		"addr = '0.0.0.0:7400'":     "reachable from other machines",
 		"http_addr = 'nonsense'":    "--http-addr",
 		"log_level = 'deafening'\n": "unknown log level",

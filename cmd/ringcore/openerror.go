@@ -26,6 +26,8 @@ func openFailure(ctx context.Context, cfg *ringcore.Config, err error) error {
 		f.hint = "another process listens there: stop it, or choose other ports"
 	case errors.Is(err, syscall.EWOULDBLOCK):
 		f.hint = "another process uses this data directory: stop it, or choose another --data-dir"
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		f.hint = "the disk is full: make room on it and start again; nothing that was acknowledged is lost"
 	case errors.Is(err, os.ErrPermission):
 		f.hint = "choose a --data-dir that this user may write to"
 	}

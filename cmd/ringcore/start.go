@@ -12,6 +12,7 @@ import (
 
 	"github.com/ringcore/ringcore"
 	"github.com/ringcore/ringcore/metadata/ring"
+	"github.com/ringcore/ringcore/vnodes"
 )
 
 // runningNode is what start and dev need of a node.
@@ -37,7 +38,7 @@ func openNode(ctx context.Context, cfg ringcore.Config) (runningNode, error) {
 // startNames are the flags of start that the file and the environment can set.
 var startNames = []string{
 	"data-dir", "name", "addr", "gossip-addr", "http-addr", "resp-addr", "join", "advertise", "insecure",
-	"zone", "weight", "partitions", "replicas", "storage", "log-level",
+	"zone", "weight", "partitions", "replicas", "storage", "disk-low", "disk-critical", "log-level",
 }
 
 func (a *app) startCommand() *cobra.Command {
@@ -83,6 +84,7 @@ func (a *app) startCommand() *cobra.Command {
 	f.StringVar(&cfg.Zone, "zone", "", "zone; replicas are spread over zones")
 	f.IntVar(&cfg.Weight, "weight", 1, "share of the ring, against 1 of the others")
 	addBirthFlags(cmd, &cfg)
+	addDiskFlags(cmd, &cfg)
 	f.StringVar(&level, "log-level", "info", "debug, info, warn or error")
 	f.StringVar(&file, "config", "", "TOML file with settings")
 	return cmd
@@ -94,6 +96,13 @@ func addBirthFlags(cmd *cobra.Command, cfg *ringcore.Config) {
 	f.IntVar(&cfg.Partitions, "partitions", 64, "partitions of the ring, a power of two; counts when a cluster is born")
 	f.IntVar(&cfg.Replicas, "replicas", 3, "replicas of each partition; counts when a cluster is born")
 	f.StringVar(&cfg.Storage, "storage", "disk", "disk or memory")
+}
+
+// addDiskFlags are those about the room on the disk.
+func addDiskFlags(cmd *cobra.Command, cfg *ringcore.Config) {
+	f := cmd.Flags()
+	f.StringVar(&cfg.DiskLow, "disk-low", "", "free room, as 10GiB or 10%, below which no partitions move here (10%, at most 10GiB)")
+	f.StringVar(&cfg.DiskCritical, "disk-critical", "", "free room below which writes are refused (3%, at most 2GiB)")
 }
 
 // checkConfig refuses what the node would refuse too, with a hint about flags.
@@ -109,6 +118,11 @@ func checkConfig(cfg *ringcore.Config) error {
 	}
 	if cfg.Replicas < 1 || cfg.Replicas > ring.MaxReplicas {
 		return usagef(fmt.Sprintf("pass 1 to %d", ring.MaxReplicas), "a partition cannot have %d replicas", cfg.Replicas)
+	}
+	for _, m := range []struct{ flag, mark string }{{"disk-low", cfg.DiskLow}, {"disk-critical", cfg.DiskCritical}} {
+		if _, err := vnodes.ParseMark(m.mark); err != nil {
+			return usagef("", "--%s: %w", m.flag, err)
+		}
 	}
 	if cfg.Insecure {
 		return nil

@@ -34,7 +34,8 @@ const (
 	Internal     Code = 23 // a bug: panic in a vnode, broken invariant
 	NotSupported Code = 24 // known, but not in this version
 	ShuttingDown Code = 25
-	codesEnd     Code = 26
+	DiskFull     Code = 26 // no room on the disk: it surely did not run
+	codesEnd     Code = 27
 )
 
 var codeTable = [codesEnd]struct {
@@ -67,6 +68,7 @@ var codeTable = [codesEnd]struct {
 	Internal:     {"internal", 500},
 	NotSupported: {"not_supported", 501},
 	ShuttingDown: {"shutting_down", 503},
+	DiskFull:     {"disk_full", 507},
 }
 
 // String is the code's stable name, as in HTTP problem documents.

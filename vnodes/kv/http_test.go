@@ -161,7 +161,7 @@ func (zeros) Read(b []byte) (int, error) { clear(b); return len(b), nil }
 func TestHTTPErrorsKeepTheirCode(t *testing.T) {
 	w := newWeb(t, 3)
 	for code, status := range map[wire.Code]int{
-		wire.Unavailable: 503, wire.QuorumNotMet: 503, wire.Overload: 503, wire.Maybe: 503, wire.Deadline: 504, wire.Corrupt: 500,
+		wire.Unavailable: 503, wire.QuorumNotMet: 503, wire.Overload: 503, wire.Maybe: 503, wire.Deadline: 504, wire.Corrupt: 500, wire.DiskFull: 507,
 	} {
 		w.f.refuse = func(wire.Op, *wire.Call) error { return wire.Errorf(code, "reached 1 of 2") }
 		for _, method := range []string{"GET", "PUT", "DELETE"} {

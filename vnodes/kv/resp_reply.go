@@ -62,14 +62,18 @@ func (r *reply) value(o *Object) {
 	}
 }
 
-// fail answers with err. What another try may cure begins with TRYAGAIN.
+// fail answers with err. What another try may cure begins with TRYAGAIN; a full
+// disk with MISCONF, Redis' word for a server that cannot keep what it is given.
 func (r *reply) fail(err error) {
-	again := errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
+	full, again := false, errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
 	if e, ok := errors.AsType[*wire.Error](err); ok {
 		status := e.Code.HTTPStatus()
+		full = e.Code == wire.DiskFull
 		again = status == http.StatusServiceUnavailable || status == http.StatusGatewayTimeout
 	}
-	if again {
+	if full {
+		r.error("MISCONF " + err.Error())
+	} else if again {
 		r.error("TRYAGAIN " + err.Error())
 	} else {
 		r.error("ERR " + err.Error())

@@ -227,6 +227,17 @@ func TestRESPErrors(t *testing.T) {
 		}
 	}
 	f.mu.Lock()
+	f.refuse = func(wire.Op, *wire.Call) error { return wire.Errorf(wire.DiskFull, "no room") }
+	f.mu.Unlock()
+	for what, err := range map[string]error{
+		"set": r.Set(ctx, "a", "1", 0).Err(), "set nx": r.SetArgs(ctx, "a", "1", redis.SetArgs{Mode: "NX"}).Err(), "del": r.Del(ctx, "a").Err(),
+		"mset": r.MSet(ctx, "a", "1", "b", "2").Err(), "dels": r.Del(ctx, "a", "b").Err(),
+	} {
+		if err == nil || !strings.HasPrefix(err.Error(), "MISCONF disk_full: no room") {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	f.mu.Lock()
 	f.down[1], f.refuse = true, nil
 	f.mu.Unlock()
 	for what, err := range map[string]error{

@@ -1,0 +1,34 @@
+package dataplane
+
+import (
+	"time"
+
+	"github.com/ringcore/ringcore/dataplane/wire"
+	"github.com/ringcore/ringcore/metadata/ring"
+)
+
+// keep stores the effect for node in slot i on this node. It never counts: this node is
+// one acknowledgement already.
+func (w *write) keep(i int, node ring.NodeID) {
+	w.r.local.Dispatch(&wire.Request{
+		Op: wire.OpEffect, Service: w.fresh.Service, Partition: w.fresh.Partition, Flags: wire.FlagFallback,
+		Gen: w.fresh.Gen, Epoch: w.fresh.Epoch, Effect: w.effect, For: string(node), Deadline: w.hintDeadline(),
+		Done: func(code wire.Code, _ uint64, body []byte) {
+			if code != wire.OK {
+				w.r.log.Warn("hint not kept", "node", node, "partition", w.part, "err", string(body))
+				w.mark(i, failed)
+				return
+			}
+			w.kept(i, "")
+		},
+	})
+}
+
+func (w *write) kept(i int, keeper ring.NodeID) {
+	w.mu.Lock()
+	w.state[i], w.keeper[i] = hinted, keeper
+	w.weigh()
+}
+
+// hintDeadline outlasts the caller's: a hint is for the slot, not for the caller.
+func (w *write) hintDeadline() time.Time { return time.Now().Add(w.r.timeout) }
