@@ -237,8 +237,8 @@ func (d *Disk) rested() { d.open.Add(-1) }
 
 // restIdle closes the files that were used least lately while there are too many.
 func (d *Disk) restIdle() {
-	over := d.open.Load() - int64(d.opts.OpenFiles)
-	if over <= 0 {
+	crowded := func() bool { return d.open.Load() > int64(d.opts.OpenFiles) } // others may close some meanwhile
+	if !crowded() {
 		return
 	}
 	d.mu.Lock()
@@ -249,14 +249,11 @@ func (d *Disk) restIdle() {
 	d.mu.Unlock()
 	slices.SortFunc(all, func(a, b *diskStore) int { return cmp.Compare(a.file.used.Load(), b.file.used.Load()) })
 	for _, s := range all {
-		if over <= 0 {
+		if !crowded() {
 			return
 		}
-		switch rested, err := s.file.rest(s); {
-		case err != nil:
+		if _, err := s.file.rest(s); err != nil {
 			d.logger.Warn("idle file not closed", "partition", s.id.Partition, "err", err)
-		case rested:
-			over--
 		}
 	}
 }

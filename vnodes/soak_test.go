@@ -99,6 +99,21 @@ func (p *soakProcess) stop() {
 	}
 }
 
+// await waits until as many batches are acknowledged.
+func (b *notebook) await(t *testing.T, acked int64) {
+	t.Helper()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	limit := time.After(time.Minute)
+	for b.acked.Load() < acked {
+		select {
+		case <-tick.C:
+		case <-limit:
+			t.Fatalf("%d batches are acknowledged after a minute, not %d", b.acked.Load(), acked)
+		}
+	}
+}
+
 // Nothing acknowledged is lost, no batch is half there, nothing deleted is back,
 // whenever the process dies: while it writes, checkpoints, makes and drops stores,
 // and while it starts.
@@ -129,7 +144,8 @@ func TestSoakKill(t *testing.T) {
 			p.stop()
 		default:
 			p.awaitVerified()
-			<-time.After(rand.N(200 * time.Millisecond)) // a random moment, not a wait for something
+			book.await(t, book.acked.Load()+rand.Int64N(40)) // also on a slow disk
+			<-time.After(rand.N(200 * time.Millisecond))     // a random moment, not a wait for something
 			p.kill()
 		}
 	}
