@@ -22,6 +22,8 @@ type logReplay struct {
 	visit   func(file uint64, at position, payload []byte)
 	workers int
 
+	buffers sync.Pool // of *[]byte: what a segment is read into
+
 	mu      sync.Mutex
 	damages []damage // what of it cannot be read, in no order
 	oldest  uint64   // the first segment that was still needed, as far as entries say
@@ -155,6 +157,14 @@ func (l *commitLog) replay(found []foundSegment, r *logReplay) error {
 	return err
 }
 
+// buffer is n bytes to read into.
+func (r *logReplay) buffer(n int64) []byte {
+	if b, ok := r.buffers.Get().(*[]byte); ok && int64(cap(*b)) >= n {
+		return (*b)[:n]
+	}
+	return make([]byte, n)
+}
+
 func (r *logReplay) lost(d ...damage) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -179,7 +189,8 @@ func (l *commitLog) read(s *foundSegment, followed bool, r *logReplay) (err erro
 	if err := f.sync(); err != nil {
 		return err
 	}
-	b := make([]byte, s.length)
+	b := r.buffer(s.length)
+	defer r.buffers.Put(&b)
 	if _, err := f.ReadAt(b, 0); err != nil {
 		return err
 	}

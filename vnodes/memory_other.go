@@ -7,3 +7,4 @@ func mapMemory(n int) []byte { return make([]byte, n) }
 
 func unmapMemory([]byte) {}
 func emptyMemory([]byte) {}
+func largePages([]byte)  {}

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"math"
 	"sync"
 	"time"
 
@@ -81,11 +80,8 @@ func (r *recovery) take(file uint64, at position, payload []byte) {
 		return
 	}
 	for i := range writes {
-		// Segments are read several at a time: a newer entry may have been first.
-		if v, ok := s.active.latest(writes[i].Key); !ok || v.at <= at {
-			s.active.set(writes[i].Key, &writes[i].Record, at, math.MaxUint64)
-			s.maxTime = max(s.maxTime, writes[i].Record.Stamp.Time)
-		}
+		s.active.restore(writes[i].Key, &writes[i].Record, at)
+		s.maxTime = max(s.maxTime, writes[i].Record.Stamp.Time)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"hash/maphash"
+	"math"
 )
 
 // table holds a store's records that are newer than its file: one goroutine at a
@@ -74,11 +75,26 @@ func (t *table) free() {
 	*t = table{pool: t.pool}
 }
 
+// restore is set for an entry of the log that is read again, after newer ones
+// perhaps: it does nothing if the table has one of those.
+func (t *table) restore(key []byte, r *Record, at position) {
+	hash := maphash.Bytes(hashSeed, key)
+	number, had := t.find(key, hash)
+	if had && t.version(t.keys[number].newest).at > at {
+		return
+	}
+	t.put(key, hash, number, had, r, at, math.MaxUint64)
+}
+
 // set puts the record under key, as of the entry at, in place of what is there.
 // durable is the position before which everything is durable.
 func (t *table) set(key []byte, r *Record, at, durable position) {
 	hash := maphash.Bytes(hashSeed, key)
 	number, had := t.find(key, hash)
+	t.put(key, hash, number, had, r, at, durable)
+}
+
+func (t *table) put(key []byte, hash uint64, number uint32, had bool, r *Record, at, durable position) {
 	if !had {
 		number = t.addKey(key, hash)
 	}
