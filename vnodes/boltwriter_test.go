@@ -193,7 +193,7 @@ func rewriteNow(s *diskStore, floor uint64) error {
 		return err
 	}
 	w.wasteful, w.floor = true, floor
-	return s.write(w)
+	return s.carryOut(w)
 }
 
 // An update of several transactions that stops half way leaves a store that counts

@@ -26,10 +26,23 @@ func (s *diskStore) checkpoint() error {
 			return err
 		}
 	}
-	if err := s.write(w); err != nil {
-		return s.fail(s.nameError("checkpoint", err))
+	return s.carryOut(w)
+}
+
+// carryOut writes w, or says what that means for the store.
+func (s *diskStore) carryOut(w *writing) error {
+	err := s.nameError("checkpoint", s.write(w))
+	switch {
+	case err == nil:
+		return nil
+	case w.t == nil && errors.Is(err, ErrCorrupt):
+		// The file lacks nothing: it stays as long as it is, and serves what is whole.
+		s.mu.Lock()
+		s.use.copied, s.use.floor = s.use.size, w.floor
+		s.mu.Unlock()
+		return err
 	}
-	return nil
+	return s.fail(err)
 }
 
 // writing is what a checkpoint writes.

@@ -168,11 +168,13 @@ func createStoreFile(fsys fileSystem, path string, id Identity, state *fileState
 	}
 	w := newBoltWriter(out)
 	w.begin(recordsBucket)
-	if err := errors.Join(w.finishStore(id, state), out.Close()); err != nil {
-		return nil, err
+	err = errors.Join(w.finishStore(id, state), out.Close())
+	var f *boltFile
+	if err == nil {
+		f, err = mapBolt(part, false)
 	}
-	f, err := mapBolt(part, false)
 	if err != nil {
+		_ = fsys.remove(part) // if that does not succeed the next start does it
 		return nil, err
 	}
 	if err := renameFile(fsys, part, path); err != nil {
