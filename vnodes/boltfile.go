@@ -24,6 +24,7 @@ type boltFile struct {
 	db     *bbolt.DB
 	file   *os.File              // bbolt's own handle
 	broken atomic.Pointer[error] // set once: what bbolt panicked with
+	newest newestTx              // seen: bbolt must not go back behind it
 }
 
 // createBolt makes a database at path, filled by init, durably: the file appears
@@ -132,11 +133,15 @@ func (f *boltFile) view(fn func(tx *bbolt.Tx) error) (err error) {
 	}
 	defer f.catch(&err)
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	seen := f.newest.seen()
 	tx, err := f.db.Begin(false)
 	if err != nil {
 		return closedError(err)
 	}
 	defer func() { _ = tx.Rollback() }()
+	if err := f.newest.check(tx.ID(), seen); err != nil {
+		return err
+	}
 	return fn(tx)
 }
 
@@ -148,11 +153,15 @@ func (f *boltFile) update(fn func(tx *bbolt.Tx) error) (err error) {
 	}
 	defer f.catch(&err)
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	seen := f.newest.seen()
 	tx, err := f.db.Begin(true)
 	if err != nil {
 		return closedError(err)
 	}
-	if err := fn(tx); err != nil {
+	if err = f.newest.check(tx.ID()-1, seen); err == nil {
+		err = fn(tx)
+	}
+	if err != nil {
 		return errors.Join(err, tx.Rollback())
 	}
 	return tx.Commit()
