@@ -111,6 +111,7 @@ func (s *diskStore) fail(err error) error {
 		s.disk.tables.Add(-s.countedLocked())
 		s.failed = err
 		s.disk.logger.Error("store failed and takes no more writes", "partition", s.id.Partition, "err", err)
+		s.disk.damaged(s, s.name, err)
 	}
 	return err
 }

@@ -19,6 +19,13 @@ type DiskOptions struct {
 	SegmentBytes  int64         // of the log's segments: 64 MiB
 	OpenFiles     int           // how many files stay open: 128
 	CheckpointAge time.Duration // after which, or up to twice as long, records are in their file: 30 s
+	ScrubBytes    int64         // that the scrub reads in a second: 16 MiB
+	ScrubRest     time.Duration // least rest between two passes of the scrub: 20 s
+
+	// Damaged is told of a store that was found damaged, by a checkpoint or by the
+	// scrub. The store has to be quarantined while still says that it is the one meant.
+	// It must not block, nor call the Disk.
+	Damaged func(name string, still func() bool, err error)
 
 	files fileSystem // the operating system's if nil
 }
@@ -40,6 +47,7 @@ type Disk struct {
 	clock  atomic.Int64 // rises now and then: says which files were used last
 	open   atomic.Int64 // files that are open
 	tables atomic.Int64 // bytes in all tables
+	scrubs scrubCounts
 
 	kick    chan struct{}  // wakes a keeper
 	crowded chan struct{}  // too many files are open
@@ -89,6 +97,7 @@ func OpenDisk(dir string, opts DiskOptions) (*Disk, error) {
 		d.wg.Go(d.keep)
 	}
 	d.wg.Go(d.tick)
+	d.wg.Go(d.scrub)
 	return d, nil
 }
 
@@ -98,6 +107,8 @@ func (o DiskOptions) withDefaults() DiskOptions {
 	o.SegmentBytes = defaulted(o.SegmentBytes, 64<<20)
 	o.OpenFiles = defaulted(o.OpenFiles, 128)
 	o.CheckpointAge = defaulted(o.CheckpointAge, 30*time.Second)
+	o.ScrubBytes = defaulted(o.ScrubBytes, 16<<20)
+	o.ScrubRest = defaulted(o.ScrubRest, 20*time.Second)
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}

@@ -82,6 +82,8 @@ type Config struct {
 
 	SealTimeout time.Duration // how long a seal waits for READY; 2 s if zero
 	ChunkBytes  int           // of a handoff chunk; 256 KiB if zero
+	SettleTime  time.Duration // after which no request is under way that a slot has answered; 5 s if zero
+	ScrubBytes  int64         // that the scrub of the files reads in a second; 16 MiB if zero
 }
 
 // Manager runs the vnodes of one node in one cluster. Its methods may be called
@@ -109,6 +111,9 @@ type Manager struct {
 	frozen  atomic.Bool // see Freeze
 	retired atomic.Bool // see Retire
 
+	faults   *faults
+	repairNo atomic.Uint64 // tells the drivers of repairs apart
+
 	wake      chan struct{} // one slot: a driver has ended, there may be more to drive
 	installMu sync.Mutex    // held while slots change hands: to install a ring, to drop what has left
 	holdMu    sync.Mutex    // held while held is made durable
@@ -119,6 +124,7 @@ type Manager struct {
 	hints     map[vnodeID]*vnode         // fallbacks that are open
 	lostSeats map[vnodeID]string         // why a slot's data is not here
 	catchUps  map[vnodeID]struct{}       // slots that must catch up before they serve, though the ring says readable
+	repairs   map[vnodeID]*repair        // slots whose file is damaged and that have other replicas
 	waiting   map[vnodeID]string         // slots that wait for hints, and why in vain for now, if so
 	drivers   map[string]*driver         // by session, and by purpose
 	arrived   map[string]*arrival        // sessions that this node holds ready, by id
@@ -135,6 +141,7 @@ func Open(cfg Config) (*Manager, error) {
 		catchUps: make(map[vnodeID]struct{}), waiting: make(map[vnodeID]string), wake: make(chan struct{}, 1),
 		drivers: make(map[string]*driver), proposals: make(map[ring.Partition]Session),
 		arrived: make(map[string]*arrival), incoming: make(map[string]*incoming),
+		repairs: make(map[vnodeID]*repair), faults: newFaults(),
 	}
 	if m.log == nil {
 		m.log = slog.Default()
@@ -144,6 +151,7 @@ func Open(cfg Config) (*Manager, error) {
 	}
 	m.cfg.SealTimeout = defaulted(cfg.SealTimeout, 2*time.Second)
 	m.cfg.ChunkBytes = defaulted(cfg.ChunkBytes, 256<<10)
+	m.cfg.SettleTime = defaulted(cfg.SettleTime, 5*time.Second)
 	bits, err := strconv.ParseUint(string(cfg.Node), 16, 64)
 	if err != nil {
 		return nil, fmt.Errorf("node id %q: must be 16 hexadecimal digits", cfg.Node)
@@ -162,6 +170,7 @@ func Open(cfg Config) (*Manager, error) {
 	}
 	m.tasks.Go(m.followRing)
 	m.tasks.Go(m.deliverHints)
+	m.tasks.Go(m.tendFaults)
 	return m, nil
 }
 
@@ -202,7 +211,7 @@ func (m *Manager) openFiles() error {
 			return fmt.Errorf("open the vnodes' journal: %w", err)
 		}
 		m.journal = j
-		if m.disk, err = OpenDisk(m.cfg.Dir, DiskOptions{Logger: m.log}); err != nil {
+		if m.disk, err = OpenDisk(m.cfg.Dir, m.diskOptions()); err != nil {
 			return errors.Join(err, j.Close())
 		}
 		m.storage = m.disk

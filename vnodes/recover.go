@@ -54,8 +54,9 @@ func (m *Manager) askForHints() {
 	m.catchUpFromOthers()
 }
 
-// heldBy is what members have said that they hold for this node.
-type heldBy map[ring.NodeID]map[vnodeID]struct{}
+// heldBy is what members have said that they hold for this node; true if that is
+// damaged.
+type heldBy map[ring.NodeID]map[vnodeID]bool
 
 // heldForMe asks all members and updates told, where those keep their place that
 // do not answer. It returns these, and the newest epoch heard of.
@@ -89,7 +90,7 @@ func (m *Manager) heldForMe(told heldBy) (silent map[ring.NodeID]struct{}, newes
 }
 
 // askHeld asks one member.
-func (m *Manager) askHeld(ctx context.Context, node ring.NodeID) (map[vnodeID]struct{}, ring.Epoch, error) {
+func (m *Manager) askHeld(ctx context.Context, node ring.NodeID) (map[vnodeID]bool, ring.Epoch, error) {
 	pp, err := m.dialPipe(ctx, node, wire.OpHintsFor, 0, 0)
 	if err != nil {
 		return nil, 0, err
@@ -103,9 +104,9 @@ func (m *Manager) askHeld(ctx context.Context, node ring.NodeID) (map[vnodeID]st
 	if err := json.Unmarshal(f.Body, &list); err != nil {
 		return nil, 0, err
 	}
-	held := make(map[vnodeID]struct{})
+	held := make(map[vnodeID]bool)
 	for _, h := range list {
-		held[vnodeID{service: wire.ServiceID(h.Service), partition: h.Partition}] = struct{}{}
+		held[vnodeID{service: wire.ServiceID(h.Service), partition: h.Partition}] = h.Damaged
 	}
 	return held, ring.Epoch(f.Epoch), nil
 }
@@ -141,14 +142,20 @@ func (m *Manager) releaseWaiting(told heldBy, silent map[ring.NodeID]struct{}) (
 // for now if it is. m.mu is held.
 func (m *Manager) hintsToCome(id vnodeID, told heldBy, silent map[ring.NodeID]struct{}) (why string, waits bool) {
 	for node, held := range told {
-		if _, holds := held[id]; !holds {
+		damaged, holds := held[id]
+		if !holds {
 			continue
 		}
-		if _, gone := silent[node]; !gone {
+		_, gone := silent[node]
+		if !gone && !damaged {
 			return "", true
 		}
-		if m.services[id.service].replicas(m.installed) == 1 {
-			why, waits = fmt.Sprintf("node %s has taken writes for partition %d and cannot be reached", node, id.partition), true
+		if m.services[id.service].replicas(m.installed) > 1 {
+			continue // the other replicas know
+		}
+		why, waits = fmt.Sprintf("node %s has taken writes for partition %d and cannot be reached", node, id.partition), true
+		if !gone {
+			why = fmt.Sprintf("node %s has taken writes for partition %d and can no longer read them", node, id.partition)
 		}
 	}
 	return why, waits
@@ -193,7 +200,7 @@ func (m *Manager) catchUpSlot(p ring.Partition, services []*service, asked map[r
 		if x.Node == m.node || x.CatchingUp || asked[x.Node] {
 			continue
 		}
-		err := m.pull(m.ctx, d, x.Node, services)
+		_, err := m.pull(m.ctx, d, x.Node, services, false)
 		if err != nil && asError(err).Code != wire.NotReadable {
 			m.log.Debug("slot not caught up yet", "partition", p, "from", x.Node, "err", err)
 			complete = false
