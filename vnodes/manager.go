@@ -84,6 +84,8 @@ type Config struct {
 	ChunkBytes  int           // of a handoff chunk; 256 KiB if zero
 	SettleTime  time.Duration // after which no request is under way that a slot has answered; 5 s if zero
 	ScrubBytes  int64         // that the scrub of the files reads in a second; 16 MiB if zero
+
+	failpoint func(step string) error // of a test: called behind each durable step of a repair
 }
 
 // Manager runs the vnodes of one node in one cluster. Its methods may be called

@@ -65,6 +65,8 @@ func (d *Disk) quarantine(name string) (*aside, error) {
 		a.from, a.kept = s.needs()
 	} else if state, err := peekState(d.path(name)); err == nil {
 		a.file = state.file
+	} else {
+		a = d.asideOf(name) // an attempt before has come as far as that
 	}
 	d.mu.Lock()
 	if b := d.blocked[name]; b != nil && b.from > 0 {

@@ -100,10 +100,10 @@ func (m *Manager) driveRepair(x *repair) {
 			if done || ctx.Err() != nil {
 				return
 			}
-			if !errors.Is(err, errNobody) {
+			if err != nil {
 				m.faults.failed.Add(1)
+				m.log.Info("slot not rebuilt yet", "service", x.svc.Name, "partition", x.id.partition, "err", err)
 			}
-			m.log.Info("slot not rebuilt yet", "service", x.svc.Name, "partition", x.id.partition, "err", err)
 			d.enter("waiting")
 			if !wait.sleep(ctx) {
 				return
@@ -149,10 +149,21 @@ func (m *Manager) repairOnce(ctx context.Context, d *driver, x *repair) (done bo
 	if err := m.refill(ctx, d, x); err != nil {
 		return false, err
 	}
+	if err := m.passed("filled"); err != nil {
+		return false, err
+	}
 	if _, again := m.stageOf(x); again {
 		return false, fmt.Errorf("the new file is damaged too: %w", ErrCorrupt)
 	}
 	return m.endRepair(x, false)
+}
+
+// passed tells a test that a step of a repair is durable.
+func (m *Manager) passed(step string) error {
+	if m.cfg.failpoint == nil {
+		return nil
+	}
+	return m.cfg.failpoint(step)
 }
 
 func (m *Manager) stageOf(x *repair) (s repairStage, again bool) {
@@ -229,7 +240,7 @@ func (m *Manager) endRepair(x *repair, gone bool) (done bool, err error) {
 				return false, err
 			}
 		}
-		if err := m.journal.deleteRepair(x.name); err != nil {
+		if err := errors.Join(m.journal.deleteRepair(x.name), m.passed("note deleted")); err != nil {
 			return false, err
 		}
 	}

@@ -28,23 +28,23 @@ func (m *Manager) setAside(x *repair) (gone bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	if err := m.noteRepair(x, repairAside); err != nil {
-		return false, err
-	}
 	if v != nil {
 		v.stop()
 		if st, ok := v.store.(*slotStore); ok {
 			st.retire()
 		}
 	}
+	if err := errors.Join(m.noteRepair(x, repairAside), m.passed("noted")); err != nil {
+		return false, err
+	}
 	a, err := m.disk.quarantine(x.name)
-	if err != nil {
+	if err := errors.Join(err, m.passed("aside")); err != nil {
 		return false, err
 	}
-	if err := errors.Join(m.forgetArrivals(x), m.journal.UnmarkFile(x.name)); err != nil {
+	if err := errors.Join(m.forgetArrivals(x), m.journal.UnmarkFile(x.name), m.passed("unmarked")); err != nil {
 		return false, err
 	}
-	if err := m.noteRepair(x, repairFilled); err != nil {
+	if err := errors.Join(m.noteRepair(x, repairFilled), m.passed("noted new")); err != nil {
 		return false, err
 	}
 	m.faults.set(x.name, FaultRebuilding)
@@ -175,5 +175,5 @@ func (m *Manager) salvage(x *repair, d *driver) error {
 	m.mu.Lock()
 	x.salvaged = true
 	m.mu.Unlock()
-	return m.disk.letGo(a)
+	return errors.Join(m.disk.letGo(a), m.passed("salvaged"))
 }

@@ -1,0 +1,370 @@
+package vnodes
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/ringcore/ringcore/dataplane/wire"
+	"github.com/ringcore/ringcore/metadata/ring"
+)
+
+var errKilled = errors.New("killed here")
+
+// killAt lets repairs of the node fail from a step on, as if it was killed there,
+// and tells when it has come.
+func (n *simNode) killAt(step string) (reached <-chan struct{}) {
+	came := make(chan struct{})
+	var dead atomic.Bool
+	quick := n.tune
+	n.tune = func(c *Config) {
+		quick(c)
+		c.failpoint = func(at string) error {
+			if at == step && !dead.Swap(true) {
+				close(came)
+			}
+			if dead.Load() {
+				return errKilled
+			}
+			return nil
+		}
+	}
+	return came
+}
+
+func (n *simNode) awaitStep(reached <-chan struct{}) {
+	n.w.t.Helper()
+	n.w.until("the step is reached", func() bool {
+		select {
+		case <-reached:
+			return true
+		default:
+			return false
+		}
+	})
+}
+
+// A node is killed behind each durable step of a repair, with writes going on: it
+// comes back catching, never serves a slot that is not whole, and gets there.
+func TestKillDuringRepair(t *testing.T) {
+	for _, step := range []string{"noted", "aside", "unmarked", "noted new", "salvaged", "filled", "note deleted"} {
+		t.Run(step, func(t *testing.T) {
+			w := repairWorld(t, 3)
+			n := w.node(2)
+			places := boltPlaces(t, n.checkpointed())
+			stop := w.readers()
+			n.stop()
+			quick := n.tune
+			reached := n.killAt(step)
+			flip(t, n.slotPath(repairP), places["value"])
+			n.start()
+			n.m.Load().disk.scrubNow(t)
+			n.awaitStep(reached)
+			if ph := n.phase(repairP); ph == serving && step != "note deleted" {
+				t.Error("the slot serves in the middle of it")
+			}
+			stop()
+			n.crash()
+			n.tune = quick
+			n.start()
+			rebuilt := int64(1)
+			if step == "note deleted" {
+				rebuilt = 0
+			}
+			n.heals(rebuilt)
+			w.settled()
+		})
+	}
+}
+
+// What a catching slot has acknowledged survives a kill and the rest of the repair.
+func TestEffectsDuringRepair(t *testing.T) {
+	w := repairWorld(t, 3)
+	n := w.node(2)
+	places := boltPlaces(t, n.checkpointed())
+	n.stop()
+	quick := n.tune
+	reached := n.killAt("salvaged")
+	flip(t, n.slotPath(repairP), places["value"])
+	n.start()
+	n.m.Load().disk.scrubNow(t)
+	n.awaitStep(reached)
+	a := w.node(1).put(keyIn(repairP, 500), "newer")
+	e := request(wire.OpEffect, w.ring(), "kv", keyIn(repairP, 500), "")
+	e.Effect = a.effect
+	if b := n.ask(e); b.code != wire.OK {
+		t.Fatalf("a catching slot refuses an effect: %v", b)
+	}
+	n.mustRefuse(keyIn(repairP, 500), wire.NotReadable)
+	n.crash()
+	n.tune = quick
+	n.start()
+	n.heals(1)
+	n.mustGet(keyIn(repairP, 500), "newer")
+}
+
+// Two of three copies are damaged: both are rebuilt, and each of them gives the
+// other what it has left, so that a write on those two alone is not lost.
+func TestTwoCopiesDamaged(t *testing.T) {
+	w := repairWorld(t, 3)
+	for _, i := range []int{2, 3} { // a quorum without node 1
+		w.node(i).mustPut(keyIn(repairP, 600), "of two")
+	}
+	for _, i := range []int{2, 3} {
+		n := w.node(i)
+		places := boltPlaces(t, n.checkpointed())
+		n.stop()
+		flip(t, n.slotPath(repairP), places["value"])
+	}
+	w.node(2).start()
+	w.node(3).start()
+	stop := w.readers()
+	for _, i := range []int{2, 3} {
+		w.node(i).m.Load().disk.scrubNow(t)
+	}
+	w.node(2).heals(1)
+	w.node(3).heals(1)
+	stop()
+	for _, i := range []int{2, 3} {
+		w.node(i).mustGet(keyIn(repairP, 600), "of two")
+	}
+}
+
+// All copies are damaged: nobody takes an empty one for the truth. What is not
+// damaged is served, the rest is refused with the place.
+func TestAllCopiesDamaged(t *testing.T) {
+	w := repairWorld(t, 3)
+	for i := 1; i <= 3; i++ {
+		n := w.node(i)
+		places := boltPlaces(t, n.checkpointed())
+		n.stop()
+		flip(t, n.slotPath(repairP), places["meta"])
+	}
+	for i := 1; i <= 3; i++ {
+		w.node(i).start()
+	}
+	for i := 1; i <= 3; i++ {
+		n := w.node(i)
+		n.m.Load().disk.scrubNow(t)
+		w.until("it is known", func() bool { return len(n.m.Load().Faults()) == 1 })
+	}
+	for i := 1; i <= 3; i++ {
+		n := w.node(i)
+		w.until("a repair was tried", func() bool { return n.m.Load().FaultCounts().Failed > 1 })
+		if a := n.get(keyIn(repairP, 0)); a.code != wire.Corrupt || !strings.Contains(a.String(), "kv/p0003.bolt") {
+			t.Errorf("node %d: %v", i, a)
+		}
+		n.mustGet(keyIn(repairP+1, 0), "")
+		if f := n.m.Load().Faults()[0]; f.State != FaultCorrupt || f.Partition != repairP || f.Service != "kv" || !strings.Contains(f.Reason, "meta page") {
+			t.Errorf("node %d: %+v", i, f)
+		}
+	}
+}
+
+// The ring changes while a slot is rebuilt: another replica moves, the slot itself
+// is to move, or goes away.
+func TestRingChangesDuringRepair(t *testing.T) {
+	for what, step := range map[string]ring.Step{
+		"another moves": move(repairP, 2, 3, 4),
+		"it moves":      move(repairP, 1, 2, 4),
+		"it swaps":      swap(repairP, 0, 1, 1, 2),
+		"another goes":  drop(repairP, 2, 3),
+	} {
+		t.Run(what, func(t *testing.T) {
+			w := repairWorld(t, 4)
+			n := w.node(2)
+			places := boltPlaces(t, n.checkpointed())
+			stop := w.readers()
+			var once atomic.Bool
+			begun := make(chan struct{})
+			w.net.setHook(func(f *passing) treatment {
+				if f.opened == wire.OpPull && !f.answer && !once.Swap(true) {
+					close(begun) // the repair has come as far as that, and has to try again
+					return sever
+				}
+				return deliver
+			})
+			flip(t, n.slotPath(repairP), places["value"])
+			n.m.Load().disk.scrubNow(t)
+			n.awaitStep(begun)
+			s := w.begin(step)
+			w.committed(s)
+			w.settled()
+			stop()
+			for _, x := range w.ring().Assignments[repairP].Replicas {
+				y := w.nodes[x.Node]
+				w.until("whole", func() bool { return y.healthy(repairP, repairRecords) })
+			}
+			if faults := n.m.Load().Faults(); len(faults) > 0 {
+				t.Errorf("%+v", faults)
+			}
+			if asides, _ := n.m.Load().disk.asides(); len(asides) > 0 {
+				t.Errorf("%v", asides)
+			}
+		})
+	}
+}
+
+// Damage of the log, and files that are gone, are noticed when a node starts, and
+// all slots that they touch are rebuilt.
+func TestDamagedStartHeals(t *testing.T) {
+	for what, damage := range map[string]func(t *testing.T, dir string){
+		"a file is gone": func(t *testing.T, dir string) {
+			if err := os.Remove(filepath.Join(dir, "kv", fmt.Sprintf("p%04d.bolt", repairP))); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"all files are gone": func(t *testing.T, dir string) {
+			if err := os.RemoveAll(filepath.Join(dir, "kv")); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"everything is gone": func(t *testing.T, dir string) {
+			if err := os.RemoveAll(dir); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"the log is gone": func(t *testing.T, dir string) {
+			if err := os.RemoveAll(filepath.Join(dir, logDir)); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"head of an entry":    flipInLog(entryHead - 2),
+		"payload of an entry": flipInLog(entryHead + 5),
+		"foot of an entry":    flipInLog(-3),
+		"segment's header":    flipInLog(-1 << 20),
+	} {
+		t.Run(what, func(t *testing.T) {
+			w := repairWorld(t, 3)
+			n := w.node(2)
+			n.crash() // all is in the log
+			damage(t, n.dir)
+			n.start()
+			stop := w.readers()
+			n.heals(rebuiltBy(what))
+			stop()
+			w.settled()
+			n.restart()
+			if faults := n.m.Load().Faults(); len(faults) > 0 || !n.healthy(repairP, repairRecords) {
+				t.Errorf("after one more start: %+v", faults)
+			}
+		})
+	}
+}
+
+// rebuiltBy is how many slots must be rebuilt: the header of a segment is there twice.
+func rebuiltBy(what string) int64 {
+	if what == "segment's header" {
+		return 0
+	}
+	return 1
+}
+
+// flipInLog flips a bit of an entry in the middle of the log: at an offset from its
+// head, or, if that is negative, from its end.
+func flipInLog(at int) func(t *testing.T, dir string) {
+	return func(t *testing.T, dir string) {
+		segments, err := filepath.Glob(filepath.Join(dir, logDir, "*"+segmentSuffix))
+		if err != nil || len(segments) == 0 {
+			t.Fatal(segments, err)
+		}
+		content := readFile(t, segments[0])
+		info, ok := parseHeader(content, 1)
+		if !ok {
+			t.Fatal("no header")
+		}
+		if at < -1000 {
+			flip(t, segments[0], 20)
+			return
+		}
+		seed, off := entrySeed(info.log, 1), int64(segmentHeader)
+		for range repairRecords / 2 {
+			h, ok := parseHead(content, seed, off)
+			if !ok {
+				t.Fatal("no entry")
+			}
+			if next := off + entrySize + h.length; next > off {
+				off = next
+			}
+		}
+		h, _ := parseHead(content, seed, off)
+		if at < 0 {
+			at += int(entrySize + h.length)
+		}
+		flip(t, segments[0], int(off)+at)
+	}
+}
+
+// With one replica there is nobody to rebuild from: the damaged key is refused with
+// its place, and everything else serves on.
+func TestOneReplicaIsDamaged(t *testing.T) {
+	w := newWorld(t, 2, 1, quickRepairs)
+	n := w.node(1)
+	for i := range repairRecords {
+		n.mustPut(keyIn(repairP, i), repairValue(i))
+	}
+	n.mustPut(keyIn(repairP+1, 0), "beside")
+	places := boltPlaces(t, n.checkpointed())
+	flip(t, n.slotPath(repairP), places["value"])
+	n.m.Load().disk.scrubNow(t)
+	w.until("it is known", func() bool { return len(n.m.Load().Faults()) == 1 })
+	f := n.m.Load().Faults()[0]
+	if f.State != FaultCorrupt || f.File != "kv/p0003.bolt" || !strings.Contains(f.Reason, keyIn(repairP, 9)) {
+		t.Errorf("%+v", f)
+	}
+	for i := range repairRecords {
+		if i == 9 {
+			if a := n.get(keyIn(repairP, i)); a.code != wire.Corrupt || !strings.Contains(a.String(), "kv/p0003.bolt") {
+				t.Errorf("%v", a)
+			}
+			continue
+		}
+		n.mustGet(keyIn(repairP, i), repairValue(i))
+	}
+	n.mustGet(keyIn(repairP+1, 0), "beside")
+	if c := n.m.Load().FaultCounts(); c.Rebuilding+c.Quarantined+c.Rebuilt > 0 || c.Found != 1 {
+		t.Errorf("%+v", c)
+	}
+}
+
+// Hints that cannot be read any more stay where they are, and nobody says that they
+// were delivered: with one replica the owner says that it lacks something.
+func TestDamagedHints(t *testing.T) {
+	w := newWorld(t, 2, 1, quickRepairs)
+	a, b := w.node(1), w.node(2)
+	a.mustPut(keyIn(repairP, 0), "older")
+	a.stop()
+	for i := range repairRecords {
+		b.mustHint(keyIn(repairP, i), repairValue(i), 1)
+	}
+	if err := b.m.Load().disk.Checkpoint(); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(b.dir, "kv", "hints", fmt.Sprintf("p%04d.%s.bolt", repairP, a.id))
+	places := boltPlaces(t, readFile(t, path))
+	flip(t, path, places["value"])
+	b.m.Load().disk.scrubNow(t)
+	w.until("it is known", func() bool { return len(b.m.Load().Faults()) == 1 })
+	a.start()
+	w.until("the owner says so", func() bool {
+		got := a.get(keyIn(repairP, 0))
+		if got.code == wire.OK {
+			t.Fatalf("answered: %v", got)
+		}
+		return got.code == wire.Unavailable && strings.Contains(got.String(), string(b.id))
+	})
+	if held := b.m.Load().Holding(); held != 1 {
+		t.Errorf("%d hint stores are kept", held)
+	}
+	if _, err := os.Stat(path); err != nil {
+		t.Error(err)
+	}
+	if f := b.m.Load().Faults()[0]; f.For != a.id || f.State != FaultCorrupt {
+		t.Errorf("%+v", f)
+	}
+	a.mustGet(keyIn(repairP+1, 0), "")
+}
