@@ -219,7 +219,11 @@ func (v view) Ready() (bool, []admin.Check) {
 			leader.Detail = "no leader is known: data is served, the ring cannot change"
 		}
 	}
-	return member.OK, []admin.Check{member, leader} // requests do not need the leader
+	checks := []admin.Check{member, leader} // requests do not need the leader
+	if c := v.n.core.Load(); c != nil && c.vnodes != nil {
+		checks = append(checks, faultCheck(c.vnodes.Faults()))
+	}
+	return member.OK, checks
 }
 
 // Events subscribes to what happens from now on.
@@ -242,7 +246,7 @@ func (v view) Metrics() []admin.Metric {
 	gauge := func(name, help string, value int) admin.Metric {
 		return admin.Metric{Name: name, Help: help, Value: float64(value)}
 	}
-	return []admin.Metric{
+	metrics := []admin.Metric{
 		gauge("ring_epoch", "Version of the committed metadata that this node knows.", int(st.Epoch)),
 		gauge("ring_owned_partitions", "Partitions that this node owns.", share.Owned),
 		gauge("ring_slots", "Places that this node has in all replica lists.", share.Slots),
@@ -251,4 +255,5 @@ func (v view) Metrics() []admin.Metric {
 		gauge("transfers_active", "Transfers under way in the cluster.", len(st.Transfers)),
 		gauge("transfers_driven", "Transfers, hint deliveries and clean-ups that this node drives.", len(c.vnodes.Progress())),
 	}
+	return append(metrics, faultMetrics(c.vnodes.FaultCounts())...)
 }
