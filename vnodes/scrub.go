@@ -57,20 +57,20 @@ func (d *Disk) scrubAll() error {
 	}
 	pace := &pace{disk: d, began: time.Now()}
 	for _, name := range names {
-		if err := d.scrubFile(name, pace); err != nil {
+		if _, err := d.scrubFile(name, pace); err != nil {
 			return err
 		}
 	}
 	return d.scrubLog(pace)
 }
 
-// scrubFile checks one store's file and tells of damage. The error says that the
-// pass is at its end.
-func (d *Disk) scrubFile(name string, pace *pace) error {
+// scrubFile checks one store's file and tells of damage: to its caller too. The
+// error says that the pass is at its end.
+func (d *Disk) scrubFile(name string, pace *pace) (found, err error) {
 	for try := 1; ; try++ {
-		again, err := d.scrubOnce(name, pace, try == scrubTries)
+		found, again, err := d.scrubOnce(name, pace, try == scrubTries)
 		if err != nil || !again {
-			return err
+			return found, err
 		}
 	}
 }
@@ -79,7 +79,7 @@ func (d *Disk) scrubFile(name string, pace *pace) error {
 // transaction, which would keep bbolt from using pages again: what looks damaged in
 // a file that has changed meanwhile may not be. again asks for another try; the last
 // one holds checkpoints up, and reads as fast as it can.
-func (d *Disk) scrubOnce(name string, pace *pace, last bool) (again bool, err error) {
+func (d *Disk) scrubOnce(name string, pace *pace, last bool) (found error, again bool, err error) {
 	if s := d.storeNamed(name); s != nil && last {
 		s.checkpointing.Lock()
 		defer s.checkpointing.Unlock()
@@ -87,26 +87,26 @@ func (d *Disk) scrubOnce(name string, pace *pace, last bool) (again bool, err er
 	}
 	f, err := os.Open(d.path(name))
 	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil // dropped since
+		return nil, false, nil // dropped since
 	}
 	if err != nil {
-		return false, fmt.Errorf("scrub %s: %w", name, err)
+		return nil, false, fmt.Errorf("scrub %s: %w", name, err)
 	}
 	defer f.Close() //nolint:errcheck // it was only read
 	info, err := f.Stat()
 	if err != nil {
-		return false, fmt.Errorf("scrub %s: %w", name, err)
+		return nil, false, fmt.Errorf("scrub %s: %w", name, err)
 	}
 	before := metasOf(f)
 	c := boltChecker{r: &pacedReader{f, pace}, verify: d.verify}
-	found := c.check(info.Size())
+	found = c.check(info.Size())
 	switch {
 	case errors.Is(found, errStopped) || d.stopping():
-		return false, errStopped
+		return nil, false, errStopped
 	case found == nil:
-		return false, nil
+		return nil, false, nil
 	case !bytes.Equal(before, metasOf(f)) && !last:
-		return true, nil
+		return found, true, nil
 	}
 	still := func() bool {
 		now, err := os.Stat(d.path(name))
@@ -115,7 +115,7 @@ func (d *Disk) scrubOnce(name string, pace *pace, last bool) (again bool, err er
 	if still() && d.opts.Damaged != nil {
 		d.opts.Damaged(name, still, fmt.Errorf("scrub of %s: %w", name, found))
 	}
-	return false, nil
+	return found, false, nil
 }
 
 // metasOf is what tells one state of a bbolt file from another.
