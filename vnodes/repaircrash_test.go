@@ -209,6 +209,52 @@ func TestRingChangesDuringRepair(t *testing.T) {
 	}
 }
 
+// Of two replicas one is rebuilt, and the other is to go: it stays until the records
+// are where they will be alone.
+func TestReplicaGoesDuringRepair(t *testing.T) {
+	w := newWorld(t, 3, 2, quickRepairs)
+	w.replicate(repairP, repairRecords)
+	n := w.node(1)
+	places := boltPlaces(t, n.checkpointed())
+	var blocked atomic.Bool
+	blocked.Store(true)
+	begun := make(chan struct{})
+	var once atomic.Bool
+	w.net.setHook(func(f *passing) treatment {
+		if f.opened != wire.OpPull || !blocked.Load() {
+			return deliver
+		}
+		if !once.Swap(true) {
+			close(begun)
+		}
+		return sever
+	})
+	flip(t, n.slotPath(repairP), places["value"])
+	n.m.Load().disk.scrubNow(t)
+	n.awaitStep(begun)
+	w.begin(drop(repairP, 1, 2))
+	w.until("the drop was tried", func() bool { return strings.Contains(w.node(2).log.String(), "is rebuilt first") })
+	if len(w.state().open) != 1 {
+		t.Fatal("the last whole copy has gone")
+	}
+	blocked.Store(false)
+	w.until("it has gone", func() bool { return len(w.state().open) == 0 })
+	w.settled()
+	n.heals(1)
+}
+
+// Damage that nobody has noticed is, before the other replica goes.
+func TestReplicaGoesFromDamagedOne(t *testing.T) {
+	w := newWorld(t, 3, 2, quickRepairs)
+	w.replicate(repairP, repairRecords)
+	n := w.node(1)
+	places := boltPlaces(t, n.checkpointed())
+	w.replicate(repairP, repairRecords) // newer versions are in the tables: nobody reads the file
+	flip(t, n.slotPath(repairP), places["value"])
+	w.do(drop(repairP, 1, 2))
+	n.heals(1)
+}
+
 // Damage of the log, and files that are gone, are noticed when a node starts, and
 // all slots that they touch are rebuilt.
 func TestDamagedStartHeals(t *testing.T) {
