@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -166,20 +168,17 @@ func (m *Manager) hintsToCome(id vnodeID, told heldBy, silent map[ring.NodeID]st
 // have. One that is catching up itself has nothing to give; one that cannot be
 // reached may be the only one that knows something, so that the slot waits for it.
 func (m *Manager) catchUpFromOthers() {
-	asked := make(map[ring.Partition]map[ring.NodeID]bool)
+	asked := make(map[vnodeID]map[ring.NodeID]bool)
 	for wait := newBackoff(hintTick, 2*time.Second); ; {
 		m.mu.Lock()
-		left := make(map[ring.Partition][]*service)
-		for id := range m.catchUps {
-			left[id.partition] = append(left[id.partition], m.services[id.service])
-		}
+		left := slices.Collect(maps.Keys(m.catchUps))
 		m.mu.Unlock()
-		for p, services := range left {
-			if asked[p] == nil {
-				asked[p] = make(map[ring.NodeID]bool)
+		for _, id := range left {
+			if asked[id] == nil {
+				asked[id] = make(map[ring.NodeID]bool)
 			}
-			if m.catchUpSlot(p, services, asked[p]) {
-				m.caughtUp(p, services)
+			if m.catchUpSlot(id, asked[id]) {
+				m.caughtUp(id)
 			}
 		}
 		m.mu.Lock()
@@ -193,16 +192,17 @@ func (m *Manager) catchUpFromOthers() {
 
 // catchUpSlot takes the records of the replicas that are not in asked yet, and
 // reports whether none is missing.
-func (m *Manager) catchUpSlot(p ring.Partition, services []*service, asked map[ring.NodeID]bool) (complete bool) {
-	d := &driver{session: Session{Step: ring.Step{Kind: kindCatchUp, Partition: p, To: m.node}}, begun: m.now()}
+func (m *Manager) catchUpSlot(id vnodeID, asked map[ring.NodeID]bool) (complete bool) {
+	d := &driver{session: Session{Step: ring.Step{Kind: kindCatchUp, Partition: id.partition, To: m.node}}, begun: m.now()}
+	svc, r := m.services[id.service], m.ring()
 	complete = true
-	for _, x := range m.ring().Assignments[p].Replicas {
+	for _, x := range r.Replicas(id.partition, svc.replicas(r)) {
 		if x.Node == m.node || x.CatchingUp || asked[x.Node] {
 			continue
 		}
-		_, err := m.pull(m.ctx, d, x.Node, services, false)
+		_, err := m.pull(m.ctx, d, x.Node, []*service{svc}, false)
 		if err != nil && asError(err).Code != wire.NotReadable {
-			m.log.Debug("slot not caught up yet", "partition", p, "from", x.Node, "err", err)
+			m.log.Debug("slot not caught up yet", "partition", id.partition, "from", x.Node, "err", err)
 			complete = false
 			continue
 		}
@@ -211,14 +211,12 @@ func (m *Manager) catchUpSlot(p ring.Partition, services []*service, asked map[r
 	return complete
 }
 
-// caughtUp lets the slots of p serve.
-func (m *Manager) caughtUp(p ring.Partition, services []*service) {
-	for _, svc := range services {
-		m.mu.Lock()
-		delete(m.catchUps, vnodeID{service: svc.id, partition: p})
-		m.mu.Unlock()
-		m.regate(svc, p)
-	}
+// caughtUp lets the slot id serve.
+func (m *Manager) caughtUp(id vnodeID) {
+	m.mu.Lock()
+	delete(m.catchUps, id)
+	m.mu.Unlock()
+	m.regate(m.services[id.service], id.partition)
 }
 
 // CatchingUp counts the slots that are still being filled after a restart with
