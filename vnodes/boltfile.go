@@ -164,7 +164,12 @@ func (f *boltFile) update(fn func(tx *bbolt.Tx) error) (err error) {
 	if err != nil {
 		return errors.Join(err, tx.Rollback())
 	}
-	return tx.Commit()
+	id := tx.ID()
+	if err := tx.Commit(); err != nil {
+		return err
+	}
+	f.newest.raise(int64(id)) // also if nobody reads it before a meta page is damaged
+	return nil
 }
 
 // catch, deferred, turns a panic of bbolt into ErrCorrupt.

@@ -16,8 +16,16 @@ func (n *newestTx) check(id int, seen int64) error {
 	if int64(id) < seen {
 		return corruptBolt("a meta page is damaged: transaction %d came after %d", id, seen)
 	}
-	for have := n.id.Load(); int64(id) > have && !n.id.CompareAndSwap(have, int64(id)); {
-		have = n.id.Load()
-	}
+	n.raise(int64(id))
 	return nil
+}
+
+// raise notes that id was seen.
+func (n *newestTx) raise(id int64) {
+	for {
+		have := n.id.Load()
+		if id <= have || n.id.CompareAndSwap(have, id) {
+			return
+		}
+	}
 }
