@@ -231,26 +231,6 @@ func (m *Manager) openFiles() error {
 	return nil
 }
 
-// mournFiles notes every slot of this node as one whose file must exist: the node
-// has been here before and the whole folder is gone, so that an empty slot would
-// deny what was acknowledged.
-func (m *Manager) mournFiles() error {
-	m.log.Error("the folder of the vnodes is gone; its slots are unavailable here", "dir", m.cfg.Dir)
-	r := m.rings.Ring()
-	for _, svc := range m.services {
-		for p := range r.Assignments {
-			p := ring.Partition(p)
-			if !within(r.Place(p, m.node), svc.replicas(r)) {
-				continue
-			}
-			if err := m.journal.MarkFile(slotFile(svc, p)); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
 // Freeze refuses commands and effects from now on, or no longer, and returns when
 // those that were admitted before have ended. A node that is about to give up its
 // data does so, to be sure of what it holds.
