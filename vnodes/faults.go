@@ -54,8 +54,14 @@ type faults struct {
 	wake chan struct{} // one slot: there is something in queue
 
 	mu    sync.Mutex // held for map operations only; those who report may hold any other lock
-	known map[string]*Fault
+	known map[string]*knownFault
 	queue []report
+}
+
+// knownFault is a fault, and whether its file is still there.
+type knownFault struct {
+	Fault
+	still func() bool // may lock what it likes: not to be called with faults.mu held
 }
 
 // report is damage that somebody has met.
@@ -66,7 +72,7 @@ type report struct {
 }
 
 func newFaults() *faults {
-	return &faults{wake: make(chan struct{}, 1), known: make(map[string]*Fault)}
+	return &faults{wake: make(chan struct{}, 1), known: make(map[string]*knownFault)}
 }
 
 // report queues what was met. It does not block. Of each file one report waits.
@@ -91,13 +97,13 @@ func (f *faults) take() []report {
 }
 
 // add notes a fault, and reports whether it was unknown.
-func (f *faults) add(x Fault) (isNew bool) {
+func (f *faults) add(x Fault, still func() bool) (isNew bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if have := f.known[x.File]; have != nil {
 		return false
 	}
-	f.known[x.File] = &x
+	f.known[x.File] = &knownFault{x, still}
 	f.found.Add(1)
 	return true
 }
@@ -126,10 +132,18 @@ func (f *faults) clear(name string) {
 // Faults lists the files of this node that are damaged or being rebuilt, by name.
 func (m *Manager) Faults() []Fault {
 	m.faults.mu.Lock()
-	defer m.faults.mu.Unlock()
-	all := make([]Fault, 0, len(m.faults.known))
+	known := make([]knownFault, 0, len(m.faults.known))
 	for _, x := range m.faults.known {
-		all = append(all, *x)
+		known = append(known, *x)
+	}
+	m.faults.mu.Unlock()
+	all := make([]Fault, 0, len(known))
+	for _, x := range known {
+		if x.State == FaultCorrupt && !x.still() { // dropped since, with its partition or when its hints went
+			m.faults.clear(x.File)
+			continue
+		}
+		all = append(all, x.Fault)
 	}
 	slices.SortFunc(all, func(a, b Fault) int { return cmp.Compare(a.File, b.File) })
 	return all
@@ -202,7 +216,7 @@ func (m *Manager) meet(r report) {
 	isNew := m.faults.add(Fault{
 		Service: svc.Name, Partition: id.partition, For: id.fallback, File: r.name, State: FaultCorrupt,
 		Reason: r.err.Error(), Since: m.now(),
-	})
+	}, r.still)
 	if isNew {
 		m.log.Error("stored data is corrupt", "service", svc.Name, "partition", id.partition, "file", r.name, "err", r.err)
 	}

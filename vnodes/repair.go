@@ -85,7 +85,7 @@ func (m *Manager) resumeRepairs() ([]*repair, error) {
 		m.repairs[id] = x
 		m.faults.add(Fault{
 			Service: svc.Name, Partition: id.partition, File: name, State: FaultRebuilding, Reason: n.Reason, Since: n.Since,
-		})
+		}, x.still)
 		all = append(all, x)
 	}
 	return all, nil

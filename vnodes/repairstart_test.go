@@ -133,6 +133,13 @@ func TestOneReplicaIsDamaged(t *testing.T) {
 	if c := n.m.Load().FaultCounts(); c.Rebuilding+c.Quarantined+c.Rebuilt > 0 || c.Found != 1 {
 		t.Errorf("%+v", c)
 	}
+	m := n.m.Load()
+	m.installMu.Lock()
+	err := m.dropSlot(m.services[wire.ServiceID("kv")], repairP)
+	m.installMu.Unlock()
+	if faults := m.Faults(); err != nil || len(faults) > 0 {
+		t.Errorf("the file is gone: %+v, %v", faults, err)
+	}
 }
 
 // Hints that cannot be read any more stay where they are, and nobody says that they
