@@ -256,8 +256,8 @@ func (m *Manager) endRepair(x *repair, gone bool) (done bool, err error) {
 		m.log.Warn("quarantined file not removed", "service", x.svc.Name, "partition", x.id.partition, "err", err)
 	}
 	if !gone {
-		m.faults.rebuilt.Add(1)
 		m.log.Warn("slot rebuilt", "service", x.svc.Name, "partition", x.id.partition, "elapsed", m.now().Sub(x.since))
+		m.faults.rebuilt.Add(1)
 	}
 	return true, nil
 }
