@@ -7,7 +7,7 @@ GO ?= go
 GOLANGCI_LINT ?= golangci-lint
 FUZZTIME ?= 10s
 
-.PHONY: help build test race lint floors outside bench bench-storage bench-start bench-big soak-crash demo fmt vet cover fuzz clean
+.PHONY: help build test race lint floors outside bench bench-storage bench-start bench-big soak-crash flips demo fmt vet cover fuzz clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ outside: ## build and run a module that requires this one
 
 bench: ## three processes on this machine; REPLICAS=3 DURATION=5s CALLERS=1,16,64,256
 	testdata/bench/three-nodes.sh
+
+flips: ## bits are flipped in every page of the files of real nodes: minutes
+	RINGCORE_TEST_DEEP=1 $(GO) test -count=1 -timeout 60m -run '^TestFlippedBits' -v ./cmd/ringcore/
 
 bench-storage: ## the storage engine beside what the disk can do; LENGTH=5s SUSTAINED=60s KEYS=2000000
 	RINGCORE_BENCH_STORAGE=$(or $(LENGTH),5s) RINGCORE_BENCH_SUSTAINED=$(or $(SUSTAINED),60s) RINGCORE_BENCH_KEYS=$(or $(KEYS),2000000) \

@@ -219,11 +219,12 @@ func (v view) Ready() (bool, []admin.Check) {
 			leader.Detail = "no leader is known: data is served, the ring cannot change"
 		}
 	}
-	checks := []admin.Check{member, leader}
-	if core := v.n.core.Load(); core != nil {
+	checks := []admin.Check{member, leader} // requests do not need the leader, nor do reads need room
+	if core := v.n.core.Load(); core != nil && core.vnodes != nil {
 		checks = append(checks, core.storageChecks()...)
+		checks = append(checks, faultCheck(core.vnodes.Faults()))
 	}
-	return member.OK, checks // requests do not need the leader, and reads no room
+	return member.OK, checks
 }
 
 // Events subscribes to what happens from now on.
@@ -246,7 +247,7 @@ func (v view) Metrics() []admin.Metric {
 	gauge := func(name, help string, value int) admin.Metric {
 		return admin.Metric{Name: name, Help: help, Value: float64(value)}
 	}
-	return append([]admin.Metric{
+	metrics := []admin.Metric{
 		gauge("ring_epoch", "Version of the committed metadata that this node knows.", int(st.Epoch)),
 		gauge("ring_owned_partitions", "Partitions that this node owns.", share.Owned),
 		gauge("ring_slots", "Places that this node has in all replica lists.", share.Slots),
@@ -254,5 +255,7 @@ func (v view) Metrics() []admin.Metric {
 		gauge("peers_up", "Other members that this node can reach.", up),
 		gauge("transfers_active", "Transfers under way in the cluster.", len(st.Transfers)),
 		gauge("transfers_driven", "Transfers, hint deliveries and clean-ups that this node drives.", len(c.vnodes.Progress())),
-	}, c.storageMetrics()...)
+	}
+	metrics = append(metrics, c.storageMetrics()...)
+	return append(metrics, faultMetrics(c.vnodes.FaultCounts())...)
 }

@@ -41,21 +41,48 @@ type boltChecker struct {
 	pageSize int64
 	pages    uint64
 	seen     []bool // by page id: part of a tree already
+
+	path    [][]byte                            // names of the buckets around
+	verify  func(key []byte, v boltValue) error // told of every record, if not nil
+	records int64                               // records seen
+	state   []byte                              // the store's sealed state, if it was seen
+}
+
+// boltValue is where a value lies.
+type boltValue struct {
+	page   *boltPage
+	off, n uint64
 }
 
 // checkBoltPages reports, wrapping ErrCorrupt, whatever bbolt would stumble over
 // in the trees of a database file of the given size: its pages, their elements'
-// bounds and the keys' order. It does not look at values.
+// bounds and the keys' order; and, in a store's file, that there are as many
+// records as the file says: a damaged count of a page would hide some, and bbolt
+// would say that they are not there. It does not look at the records' values.
 func checkBoltPages(r io.ReaderAt, size int64) error {
 	c := boltChecker{r: r}
+	return c.check(size)
+}
+
+func (c *boltChecker) check(size int64) error {
 	root, err := c.readMeta(size)
 	if err != nil {
 		return err
 	}
-	return c.tree(root, nil, nil, 0)
+	if err := c.tree(root, nil, nil, 0); err != nil || c.state == nil {
+		return err
+	}
+	state, err := decodeFileState(c.state)
+	if err == nil && state.digest.Records != c.records {
+		err = corruptBolt("it holds %d records of %d", c.records, state.digest.Records)
+	}
+	return err
 }
 
-// readMeta finds the root page in the newer of the valid meta pages.
+// readMeta finds the root page in the newer of the two meta pages. Both must be
+// valid: if one is damaged nobody knows whether it was the newer one, and bbolt
+// would go back to what the file held before its last transaction. A crash cannot
+// tear them, because a meta lies in one sector.
 func (c *boltChecker) readMeta(size int64) (root uint64, err error) {
 	ne := binary.NativeEndian
 	var newest uint64
@@ -70,12 +97,13 @@ func (c *boltChecker) readMeta(size int64) (root uint64, err error) {
 		h := fnv.New64a()
 		_, _ = h.Write(m[:56]) // never fails
 		valid := ne.Uint32(m) == boltMagic && ne.Uint32(m[4:]) == boltVersion && ne.Uint64(m[56:]) == h.Sum64()
-		if page == 0 {
-			if c.pageSize = int64(ne.Uint32(m[8:])); !valid {
-				c.pageSize = defaultPageSize()
-			}
+		if !valid {
+			return 0, corruptBolt("meta page %d is damaged", page)
 		}
-		if txid := ne.Uint64(m[48:]); valid && (!found || txid > newest) {
+		if page == 0 {
+			c.pageSize = int64(ne.Uint32(m[8:]))
+		}
+		if txid := ne.Uint64(m[48:]); !found || txid > newest {
 			found, newest = true, txid
 			root, c.pages = ne.Uint64(m[16:]), ne.Uint64(m[40:])
 		}
@@ -179,21 +207,54 @@ func (c *boltChecker) leaf(p *boltPage, low, high []byte, depth int) error {
 		}
 		low = key
 		if ne.Uint32(e)&boltBucketFlag == 0 {
+			if err := c.value(key, boltValue{p, at + pos + klen, vlen}); err != nil {
+				return err
+			}
 			continue
 		}
 		value, err := p.bytes(at+pos+klen, vlen)
 		if err != nil {
 			return err
 		}
-		if err := c.bucket(value, depth); err != nil {
+		if err := c.bucket(key, value, depth); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// bucket checks the tree of a nested bucket.
-func (c *boltChecker) bucket(v []byte, depth int) error {
+// value notes a value in the bucket c.path.
+func (c *boltChecker) value(key []byte, v boltValue) (err error) {
+	switch {
+	case len(c.path) == 0:
+	case string(c.path[0]) == recordsBucket:
+		c.records++
+		if c.verify != nil {
+			return c.verify(wholeKey(c.path[1:], key), v)
+		}
+	case string(c.path[0]) == metaBucket && string(key) == stateKey:
+		c.state, err = v.page.bytes(v.off, v.n)
+	}
+	return err
+}
+
+// wholeKey is the key of a record that lies under key in the nested buckets path:
+// see keySegment.
+func wholeKey(path [][]byte, key []byte) []byte {
+	if len(path) == 0 {
+		return key
+	}
+	whole := append([]byte(nil), path[0]...)
+	for _, name := range append(path[1:len(path):len(path)], key) {
+		whole = append(whole, name[min(1, len(name)):]...)
+	}
+	return whole
+}
+
+// bucket checks the tree of the nested bucket under key.
+func (c *boltChecker) bucket(key, v []byte, depth int) error {
+	c.path = append(c.path, key)
+	defer func() { c.path = c.path[:len(c.path)-1] }()
 	ne := binary.NativeEndian
 	if len(v) < boltBucket {
 		return corruptBolt("a bucket of %d bytes", len(v))
@@ -248,5 +309,5 @@ func corruptBolt(format string, args ...any) error {
 	return fmt.Errorf("%w: bbolt file: %s", ErrCorrupt, fmt.Sprintf(format, args...))
 }
 
-// defaultPageSize is the page size of a file whose first meta page is damaged.
+// defaultPageSize is the page size of files that are made here.
 func defaultPageSize() int64 { return int64(os.Getpagesize()) }

@@ -32,6 +32,7 @@ type boltFile struct {
 	db     *bbolt.DB
 	file   *os.File              // bbolt's own handle
 	broken atomic.Pointer[error] // set once: what bbolt panicked with
+	newest newestTx              // seen: bbolt must not go back behind it
 
 	sharedMu sync.RWMutex // read-held while shared is in use
 	shared   *boltReader  // nil: none has been begun since the last update
@@ -201,9 +202,13 @@ func (f *boltFile) unshare(updating bool) {
 }
 
 func (f *boltFile) begin() (*boltReader, error) {
+	seen := f.newest.seen()
 	tx, err := f.db.Begin(false)
 	if err != nil {
 		return nil, closedError(err)
+	}
+	if err := f.newest.check(tx.ID(), seen); err != nil {
+		return nil, errors.Join(err, tx.Rollback())
 	}
 	return &boltReader{tx: tx, records: tx.Bucket([]byte(recordsBucket))}, nil
 }
@@ -219,14 +224,23 @@ func (f *boltFile) update(fn func(tx *bbolt.Tx) error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	f.unshare(true)
 	defer f.unshare(false)
+	seen := f.newest.seen()
 	tx, err := f.db.Begin(true)
 	if err != nil {
 		return closedError(err)
 	}
-	if err := fn(tx); err != nil {
+	if err = f.newest.check(tx.ID()-1, seen); err == nil {
+		err = fn(tx)
+	}
+	if err != nil {
 		return errors.Join(err, tx.Rollback())
 	}
-	return tx.Commit()
+	id := tx.ID()
+	if err := tx.Commit(); err != nil {
+		return err
+	}
+	f.newest.raise(int64(id)) // also if nobody reads it before a meta page is damaged
+	return nil
 }
 
 // catch, deferred, turns a panic of bbolt into ErrCorrupt.

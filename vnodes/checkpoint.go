@@ -39,6 +39,7 @@ func (s *diskStore) carryOut(w *writing) error {
 		// The file lacks nothing: it stays as long as it is, and serves what is whole.
 		s.mu.Lock()
 		s.use.copied, s.use.floor = s.use.size, w.floor
+		s.disk.damaged(s, s.name, err)
 		s.mu.Unlock()
 		return err
 	}
@@ -100,6 +101,9 @@ func (s *diskStore) write(w *writing) error {
 			return err
 		}
 		// Damage stays where it is, and is told of; what is beside it can still be updated.
+		s.mu.RLock()
+		s.disk.damaged(s, s.name, err)
+		s.mu.RUnlock()
 	}
 	if w.t == nil {
 		return nil
@@ -212,6 +216,7 @@ func (s *diskStore) fail(err error) error {
 		s.disk.tables.Add(-s.countedLocked())
 		s.failed = err
 		s.disk.logger.Error("store failed and takes no more writes", "partition", s.id.Partition, "err", err)
+		s.disk.damaged(s, s.name, err)
 	}
 	return err
 }

@@ -116,6 +116,9 @@ func (m *Manager) serves(ctx context.Context, f *wire.Frame) error {
 		if now := v.gate.Load().phase; now != serving && now != sealed && now != recovering {
 			return wire.Errorf(wire.Unavailable, "service %s does not serve here yet", name)
 		}
+		if m.damagedHere(v.id) {
+			return wire.Errorf(wire.Unavailable, "service %s: this copy is damaged", name)
+		}
 		if err := v.check(); err != nil {
 			return err
 		}

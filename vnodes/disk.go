@@ -23,7 +23,14 @@ type DiskOptions struct {
 	Critical      Mark          // free room below which writes are refused: 3 % of the disk, at most 2 GiB
 	// Floor is the time of the stamps below which a store's tombstones are needed by
 	// nobody any more; 0 for none. It is asked from any goroutine. Nil: always 0.
-	Floor func(Identity) uint64
+	Floor      func(Identity) uint64
+	ScrubBytes int64         // that the scrub reads in a second: 16 MiB
+	ScrubRest  time.Duration // least rest between two passes of the scrub: 20 s
+
+	// Damaged is told of a store that was found damaged, by a checkpoint or by the
+	// scrub. The store has to be quarantined while still says that it is the one meant.
+	// It must not block, nor call the Disk.
+	Damaged func(name string, still func() bool, err error)
 
 	files fileSystem // the operating system's if nil
 }
@@ -50,6 +57,7 @@ type Disk struct {
 	counts diskCounts
 
 	awaited atomic.Int32 // those who wait for a checkpoint of all stores
+	scrubs  scrubCounts
 
 	kick    chan struct{}  // wakes a keeper
 	crowded chan struct{}  // too many files are open
@@ -107,6 +115,7 @@ func OpenDisk(dir string, opts DiskOptions) (*Disk, error) {
 	}
 	d.wg.Go(d.tick)
 	d.wg.Go(d.watchSpace)
+	d.wg.Go(d.scrub)
 	return d, nil
 }
 
@@ -116,6 +125,8 @@ func (o DiskOptions) withDefaults() DiskOptions {
 	o.SegmentBytes = defaulted(o.SegmentBytes, 64<<20)
 	o.OpenFiles = defaulted(o.OpenFiles, 128)
 	o.CheckpointAge = defaulted(o.CheckpointAge, 30*time.Second)
+	o.ScrubBytes = defaulted(o.ScrubBytes, 16<<20)
+	o.ScrubRest = defaulted(o.ScrubRest, 20*time.Second)
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}

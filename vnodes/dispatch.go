@@ -106,10 +106,13 @@ func (m *Manager) openSlot(svc *service, p ring.Partition, gen uint64) (*vnode, 
 	}
 	id := vnodeID{service: svc.id, partition: p}
 	name := slotFile(svc, p)
+	if x := m.repairs[id]; x != nil && x.stage == repairAside {
+		return nil, wire.Errorf(wire.NotReadable, "partition %d of service %s is being rebuilt", p, svc.Name)
+	}
 	if why, isLost := m.lostSeats[id]; isLost {
 		return nil, wire.Errorf(wire.Unavailable, "%s", why)
 	}
-	st := m.slotStore(m.identity(svc, p, ""), name)
+	st := m.slotStore(id, m.identity(svc, p, ""), name)
 	v := newVnode(m, svc, id, name, st, m.slotGate(svc, r, p))
 	svc.vnodes[p].Store(v)
 	return v, nil
@@ -117,9 +120,10 @@ func (m *Manager) openSlot(svc *service, p ring.Partition, gen uint64) (*vnode, 
 
 // slotStore is the store of a slot's vnode. Its file is in the journal from when
 // it is made until it is dropped, so that a lost one is noticed.
-func (m *Manager) slotStore(id Identity, name string) *slotStore {
+func (m *Manager) slotStore(of vnodeID, id Identity, name string) *slotStore {
 	return &slotStore{
 		name: name,
+		saw:  m.sawFault(of),
 		open: func() (Store, error) {
 			st, err := m.storage.Open(id, name)
 			if errors.Is(err, fs.ErrNotExist) && m.journal.HasFile(name) {
@@ -158,6 +162,9 @@ func (m *Manager) slotGate(svc *service, r *ring.Ring, p ring.Partition) gate {
 	session, proposes := m.proposals[p]
 	proposes = proposes && session.moves(svc.replicas(r))
 	_, behind := m.catchUps[id]
+	if x := m.repairs[id]; x != nil && x.stage != repairFound {
+		behind = true
+	}
 	why, waits := m.waiting[id]
 	lostWhy, isLost := m.lostSeats[id]
 	switch place := r.Place(p, m.node); {

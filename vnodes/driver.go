@@ -109,6 +109,7 @@ const (
 	kindHinted  ring.StepKind = "hinted"   // hints on their way to their owner
 	kindCatchUp ring.StepKind = "catch-up" // a restarted slot takes records from the others
 	kindClean   ring.StepKind = "clean"    // a copy that has left goes
+	kindRepair  ring.StepKind = "repair"   // a damaged slot takes records from the others
 )
 
 // carryOut tries the session until it has ended one way or the other.

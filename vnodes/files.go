@@ -74,3 +74,23 @@ func partitionNamed(svc *service, s string) (ring.Partition, bool) {
 	n, err := fmt.Sscanf(s, "p%04d", &p)
 	return p, n == 1 && err == nil && int(p) < len(svc.vnodes)
 }
+
+// mournFiles notes every slot of this node as one whose file must exist: the node
+// has been here before and the whole folder is gone, so that an empty slot would
+// deny what was acknowledged.
+func (m *Manager) mournFiles() error {
+	m.log.Error("the folder of the vnodes is gone; its slots are unavailable here", "dir", m.cfg.Dir)
+	r := m.rings.Ring()
+	for _, svc := range m.services {
+		for p := range r.Assignments {
+			p := ring.Partition(p)
+			if !within(r.Place(p, m.node), svc.replicas(r)) {
+				continue
+			}
+			if err := m.journal.MarkFile(slotFile(svc, p)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

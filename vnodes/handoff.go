@@ -42,10 +42,12 @@ type handoffEnd struct {
 // chunks and a last one whose body is a pullEnd.
 type pullOpen struct {
 	Services []string `json:"services"`
+	Partial  bool     `json:"partial,omitempty"` // take also what a replica has that is catching up itself
 }
 
 type pullEnd struct {
-	Records map[string]int64 `json:"records"` // sent, by service
+	Records map[string]int64 `json:"records"`           // sent, by service
+	Partial bool             `json:"partial,omitempty"` // the sender is catching up itself
 }
 
 // confirmOpen asks whether a node serves a partition with verified data: OpConfirm.

@@ -44,6 +44,7 @@ func (m *Manager) hintVnode(svc *service, p ring.Partition, node ring.NodeID, cr
 	ident := m.identity(svc, p, node)
 	st := &slotStore{
 		name: name,
+		saw:  m.sawFault(id),
 		open: func() (Store, error) {
 			st, err := m.storage.Open(ident, name)
 			if err == nil {
@@ -62,6 +63,7 @@ func (m *Manager) hintVnode(svc *service, p ring.Partition, node ring.NodeID, cr
 type heldHint struct {
 	Service   string         `json:"service"`
 	Partition ring.Partition `json:"partition"`
+	Damaged   bool           `json:"damaged,omitempty"` // some of them cannot be read: they will not come
 }
 
 // serveHintsFor lists the hints that this node holds for the node named in the body.
@@ -81,8 +83,12 @@ func (m *Manager) hintsFor(node ring.NodeID) []heldHint {
 	defer m.mu.Unlock()
 	var held []heldHint
 	for id, v := range m.hints {
-		if id.fallback == node && v.store.Digest().Records > 0 {
-			held = append(held, heldHint{Service: v.svc.Name, Partition: id.partition})
+		if id.fallback != node {
+			continue
+		}
+		damaged := v.check() != nil || m.faults.has(v.name)
+		if damaged || v.store.Digest().Records > 0 {
+			held = append(held, heldHint{Service: v.svc.Name, Partition: id.partition, Damaged: damaged})
 		}
 	}
 	return held

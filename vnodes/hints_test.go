@@ -324,3 +324,16 @@ func TestMemoryReplicaCatchesUp(t *testing.T) {
 	}
 	tr.end()
 }
+
+// A service on fewer places than the list has catches up from those alone: the
+// others have nothing of it, and nobody waits for them.
+func TestMemorySlotOfSmallerServiceCatchesUp(t *testing.T) {
+	w := newWorld(t, 3, 3, inMemory, func(n *simNode) { n.services = []Service{simService("kv", 2)} })
+	for i := 1; i <= 2; i++ {
+		w.until("it serves", func() bool { return w.node(i).m.Load().CatchingUp() == 0 })
+		w.node(i).mustPut(keyIn(2, 0), "kept")
+	}
+	w.node(2).restart()
+	w.until("it has caught up", func() bool { return w.node(2).m.Load().CatchingUp() == 0 })
+	w.node(2).mustGet(keyIn(2, 0), "kept")
+}

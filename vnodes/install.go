@@ -82,7 +82,17 @@ func (m *Manager) resume() error {
 	if err := m.findFiles(); err != nil {
 		return err
 	}
+	var repairs []*repair
+	if m.disk != nil {
+		if repairs, err = m.resumeRepairs(); err != nil {
+			return err
+		}
+		m.findFaults()
+	}
 	m.install()
+	for _, x := range repairs {
+		m.driveRepair(x)
+	}
 	return nil
 }
 
@@ -182,6 +192,15 @@ func (m *Manager) setLost(svc *service, p ring.Partition, err error) {
 	}
 	m.lostSeats[id] = fmt.Sprintf("partition %d of service %s came without verified data: %v", p, svc.Name, err)
 	m.log.Error("slot came without verified data", "service", svc.Name, "partition", p, "err", err)
+	if m.disk == nil {
+		return
+	}
+	m.faults.report(report{name: slotFile(svc, p), err: err, still: func() bool {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		_, isLost := m.lostSeats[id]
+		return isLost
+	}})
 }
 
 func within(place, n int) bool { return place >= 0 && place < n }
@@ -258,7 +277,9 @@ func (m *Manager) promote(svc *service, r *ring.Ring, p ring.Partition, a *arriv
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	id := vnodeID{service: svc.id, partition: p}
-	svc.vnodes[p].Store(newVnode(m, svc, id, name, st, gate{gen: uint64(r.Gen(p)), phase: recovering})) // regate opens it
+	own := m.slotStore(id, m.identity(svc, p, ""), name)
+	own.inner.Store(&st)
+	svc.vnodes[p].Store(newVnode(m, svc, id, name, own, gate{gen: uint64(r.Gen(p)), phase: recovering})) // regate opens it
 	return nil
 }
 

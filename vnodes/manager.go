@@ -87,8 +87,11 @@ type Config struct {
 
 	SealTimeout time.Duration // how long a seal waits for READY; 2 s if zero
 	ChunkBytes  int           // of a handoff chunk; 256 KiB if zero
+	SettleTime  time.Duration // after which no request is under way that a slot has answered; 5 s if zero
+	ScrubBytes  int64         // that the scrub of the files reads in a second; 16 MiB if zero
 
-	files fileSystem // of tests; the operating system's if nil
+	files     fileSystem              // of tests; the operating system's if nil
+	failpoint func(step string) error // of a test: called behind each durable step of a repair
 }
 
 // Manager runs the vnodes of one node in one cluster. Its methods may be called
@@ -116,6 +119,9 @@ type Manager struct {
 	frozen  atomic.Bool // see Freeze
 	retired atomic.Bool // see Retire
 
+	faults   *faults
+	repairNo atomic.Uint64 // tells the drivers of repairs apart
+
 	wake      chan struct{} // one slot: a driver has ended, there may be more to drive
 	installMu sync.Mutex    // held while slots change hands: to install a ring, to drop what has left
 	holdMu    sync.Mutex    // held while held is made durable
@@ -126,6 +132,7 @@ type Manager struct {
 	hints     map[vnodeID]*vnode         // fallbacks that are open
 	lostSeats map[vnodeID]string         // why a slot's data is not here
 	catchUps  map[vnodeID]struct{}       // slots that must catch up before they serve, though the ring says readable
+	repairs   map[vnodeID]*repair        // slots whose file is damaged and that have other replicas
 	waiting   map[vnodeID]string         // slots that wait for hints, and why in vain for now, if so
 	drivers   map[string]*driver         // by session, and by purpose
 	arrived   map[string]*arrival        // sessions that this node holds ready, by id
@@ -142,6 +149,7 @@ func Open(cfg Config) (*Manager, error) {
 		catchUps: make(map[vnodeID]struct{}), waiting: make(map[vnodeID]string), wake: make(chan struct{}, 1),
 		drivers: make(map[string]*driver), proposals: make(map[ring.Partition]Session),
 		arrived: make(map[string]*arrival), incoming: make(map[string]*incoming),
+		repairs: make(map[vnodeID]*repair), faults: newFaults(),
 	}
 	if m.log == nil {
 		m.log = slog.Default()
@@ -151,6 +159,7 @@ func Open(cfg Config) (*Manager, error) {
 	}
 	m.cfg.SealTimeout = defaulted(cfg.SealTimeout, 2*time.Second)
 	m.cfg.ChunkBytes = defaulted(cfg.ChunkBytes, 256<<10)
+	m.cfg.SettleTime = defaulted(cfg.SettleTime, 5*time.Second)
 	bits, err := strconv.ParseUint(string(cfg.Node), 16, 64)
 	if err != nil {
 		return nil, fmt.Errorf("node id %q: must be 16 hexadecimal digits", cfg.Node)
@@ -169,6 +178,7 @@ func Open(cfg Config) (*Manager, error) {
 	}
 	m.tasks.Go(m.followRing)
 	m.tasks.Go(m.deliverHints)
+	m.tasks.Go(m.tendFaults)
 	return m, nil
 }
 
@@ -212,9 +222,7 @@ func (m *Manager) openFiles() error {
 		if m.clock, err = NewClock(m.node, m.now, m.journal); err != nil {
 			return errors.Join(err, j.Close())
 		}
-		if m.disk, err = OpenDisk(m.cfg.Dir, DiskOptions{
-			Logger: m.log, Floor: m.reapBelow, Low: m.cfg.DiskLow, Critical: m.cfg.DiskCritical, files: m.cfg.files,
-		}); err != nil {
+		if m.disk, err = OpenDisk(m.cfg.Dir, m.diskOptions()); err != nil {
 			return errors.Join(err, j.Close())
 		}
 		m.storage = m.disk
@@ -242,26 +250,6 @@ func (m *Manager) reapBelow(id Identity) uint64 {
 		return 0
 	}
 	return m.clock.Latest() + 1
-}
-
-// mournFiles notes every slot of this node as one whose file must exist: the node
-// has been here before and the whole folder is gone, so that an empty slot would
-// deny what was acknowledged.
-func (m *Manager) mournFiles() error {
-	m.log.Error("the folder of the vnodes is gone; its slots are unavailable here", "dir", m.cfg.Dir)
-	r := m.rings.Ring()
-	for _, svc := range m.services {
-		for p := range r.Assignments {
-			p := ring.Partition(p)
-			if !within(r.Place(p, m.node), svc.replicas(r)) {
-				continue
-			}
-			if err := m.journal.MarkFile(slotFile(svc, p)); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
 }
 
 // Freeze refuses commands and effects from now on, or no longer, and returns when

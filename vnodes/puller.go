@@ -42,62 +42,64 @@ func (m *Manager) pullAll(ctx context.Context, d *driver, services []*service) e
 		if x.Node == m.node || x.CatchingUp {
 			continue
 		}
-		if err := m.pull(ctx, d, x.Node, services); err != nil {
+		if _, err := m.pull(ctx, d, x.Node, services, false); err != nil {
 			return fmt.Errorf("from %s: %w", x.Node, err)
 		}
 	}
 	return nil
 }
 
-// pull takes the records of services from one replica and merges them.
-func (m *Manager) pull(ctx context.Context, d *driver, from ring.NodeID, services []*service) error {
+// pull takes the records of services from one replica and merges them. If partial
+// is set, that may be one that is catching up itself: it gives what it has, and
+// whole is false.
+func (m *Manager) pull(ctx context.Context, d *driver, from ring.NodeID, services []*service, partial bool) (whole bool, err error) {
 	p := d.session.Partition
 	if err := m.takes("the slot was not filled", 0); err != nil {
-		return err
+		return false, err
 	}
 	st, err := m.cfg.Dialer.Dial(ctx, from)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer st.Close() //nolint:errcheck // nothing was written that matters
 	stop := context.AfterFunc(ctx, func() { _ = st.Close() })
 	defer stop()
 	byID := make(map[uint32]*service)
-	var open pullOpen
+	open := pullOpen{Partial: partial}
 	for _, svc := range services {
 		byID[svc.id] = svc
 		open.Services = append(open.Services, svc.Name)
 	}
 	body, err := json.Marshal(open)
 	if err != nil {
-		return err
+		return false, err
 	}
 	h := wire.Header{
 		Kind: wire.KindRequest, Op: wire.OpPull, ID: 1, Partition: uint16(p),
 		Gen: uint64(m.rings.Ring().Gen(p)), Epoch: m.epoch(),
 	}
 	if err := st.WriteFrame(&h, body); err != nil {
-		return err
+		return false, err
 	}
 	if err := st.Flush(); err != nil {
-		return err
+		return false, err
 	}
 	got := make(map[string]int64)
 	for {
 		f, err := m.pullFrame(st)
 		if err != nil {
-			return err
+			return false, err
 		}
 		if f.Flags&wire.FlagLast != 0 {
 			return checkPulled(f.Body, got)
 		}
 		svc := byID[f.Service]
 		if svc == nil {
-			return wire.Errorf(wire.BadRequest, "records of service %d were not asked for", f.Service)
+			return false, wire.Errorf(wire.BadRequest, "records of service %d were not asked for", f.Service)
 		}
 		n, err := m.mergeChunk(svc, p, f.Body)
 		if err != nil {
-			return err
+			return false, err
 		}
 		got[svc.Name] += int64(n)
 		d.records.Add(int64(n))
@@ -131,17 +133,17 @@ func (m *Manager) mergeChunk(svc *service, p ring.Partition, body []byte) (int, 
 	return len(writes), v.mergeWait(writes)
 }
 
-func checkPulled(body []byte, got map[string]int64) error {
+func checkPulled(body []byte, got map[string]int64) (whole bool, err error) {
 	var end pullEnd
 	if err := json.Unmarshal(body, &end); err != nil {
-		return wire.Errorf(wire.BadRequest, "%v", err)
+		return false, wire.Errorf(wire.BadRequest, "%v", err)
 	}
 	for name, n := range end.Records {
 		if got[name] != n {
-			return wire.Errorf(wire.Conflict, "service %s: %d records came, %d were sent", name, got[name], n)
+			return false, wire.Errorf(wire.Conflict, "service %s: %d records came, %d were sent", name, got[name], n)
 		}
 	}
-	return nil
+	return !end.Partial, nil
 }
 
 // servePull sends this node's records of a partition. It first makes sure that
@@ -174,10 +176,14 @@ func (m *Manager) sendRecords(ctx context.Context, st Stream, f *wire.Frame) err
 		if svc == nil {
 			return wire.Errorf(wire.Refused, "service %s is not registered on this node", name)
 		}
-		v, err := m.pullSource(svc, ring.Partition(f.Partition), f.Gen)
+		v, whole, err := m.pullSource(svc, ring.Partition(f.Partition), f.Gen)
 		if err != nil {
 			return err
 		}
+		if !whole && !open.Partial {
+			return wire.Errorf(wire.NotReadable, "this replica is catching up itself")
+		}
+		end.Partial = end.Partial || !whole
 		h.Service = svc.id
 		b := batch{limit: m.cfg.ChunkBytes, flush: func(writes []Write) error {
 			end.Records[name] += int64(len(writes))
@@ -207,24 +213,27 @@ func (m *Manager) sendRecords(ctx context.Context, st Stream, f *wire.Frame) err
 	return st.Flush()
 }
 
-// pullSource is the slot's vnode, serving at gen or later, with all that it has
-// accepted before durable.
-func (m *Manager) pullSource(svc *service, p ring.Partition, gen uint64) (*vnode, error) {
+// pullSource is the slot's vnode at gen or later, with all that it has accepted
+// before durable. whole is false if it is catching up itself.
+func (m *Manager) pullSource(svc *service, p ring.Partition, gen uint64) (v *vnode, whole bool, err error) {
 	v, werr := m.openSlot(svc, p, 0)
 	if werr != nil {
-		return nil, werr
+		return nil, false, werr
 	}
 	v.do(func(*vnode) {}) // behind any new gate
-	switch g := v.gate.Load(); {
+	g := v.gate.Load()
+	switch {
 	case g.gen < gen:
-		return nil, wire.Errorf(wire.Behind, "gen %d is not known here", gen)
-	case g.phase == catching || g.phase == lost:
-		return nil, wire.Errorf(wire.NotReadable, "this replica is catching up itself")
+		return nil, false, wire.Errorf(wire.Behind, "gen %d is not known here", gen)
+	case g.phase == lost:
+		return nil, false, wire.Errorf(wire.NotReadable, "this replica has lost its data: %s", g.reason)
 	case g.phase == gone || g.phase == proposed:
-		return nil, wire.Errorf(wire.Moved, "")
+		return nil, false, wire.Errorf(wire.Moved, "")
+	case m.salvaging(v.id):
+		return nil, false, wire.Errorf(wire.Unavailable, "this replica is damaged, and reads what is left")
 	}
 	if err := v.check(); err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	return v, v.store.Sync()
+	return v, g.phase != catching, v.store.Sync()
 }

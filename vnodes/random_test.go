@@ -1,8 +1,13 @@
 package vnodes
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -17,6 +22,9 @@ type randomWalk struct {
 	w       *world
 	rnd     *rand.Rand
 	crashes bool
+	damages bool
+	hurt    map[ring.Partition]bool // partitions of which a copy was damaged: one, and once
+	rebuilt int64                   // slots, by nodes whose lives have ended
 	begun   int
 	crashed int
 }
@@ -32,8 +40,12 @@ func (r *randomWalk) step() {
 		}
 	case n < 70 && r.crashes:
 		r.crash()
+	case n < 80 && r.damages:
+		r.damage()
 	case n < 72 && r.crashes:
-		r.w.node(1 + r.rnd.IntN(len(r.w.nodes))).restart()
+		n := r.w.node(1 + r.rnd.IntN(len(r.w.nodes)))
+		r.rebuilt += n.m.Load().FaultCounts().Rebuilt
+		n.restart()
 	default:
 		pause(r.w.t.Context(), time.Duration(r.rnd.IntN(20))*time.Millisecond)
 	}
@@ -72,6 +84,7 @@ func (r *randomWalk) begin() {
 // crash kills a node and starts it again with metadata that may be old.
 func (r *randomWalk) crash() {
 	n := r.w.node(1 + r.rnd.IntN(len(r.w.nodes)))
+	r.rebuilt += n.m.Load().FaultCounts().Rebuilt
 	n.crash()
 	r.crashed++
 	pause(r.w.t.Context(), time.Duration(r.rnd.IntN(30))*time.Millisecond)
@@ -79,6 +92,59 @@ func (r *randomWalk) crash() {
 	st := r.w.states[max(len(r.w.states)-1-r.rnd.IntN(6), 0)]
 	r.w.mu.Unlock()
 	n.startAt(st)
+}
+
+// damage kills a node and flips a bit in one of its files, of a partition with more
+// replicas. Not twice in one partition: nobody may know of the first time yet.
+func (r *randomWalk) damage() {
+	now, p := r.w.ring(), ring.Partition(r.rnd.IntN(simQ))
+	list := slices.DeleteFunc(slices.Clone(now.Replicas(p, 3)), func(x ring.Replica) bool { return x.CatchingUp })
+	if r.hurt[p] || len(list) < 2 {
+		return
+	}
+	n := r.w.nodes[list[r.rnd.IntN(len(list))].Node]
+	if err := n.m.Load().disk.Checkpoint(); err != nil && !errors.Is(err, ErrCorrupt) { // it may meet what was damaged before
+		r.w.t.Error(err)
+	}
+	r.rebuilt += n.m.Load().FaultCounts().Rebuilt
+	n.crash()
+	path := filepath.Join(n.dir, "all", fmt.Sprintf("p%04d.bolt", p))
+	busy := slices.ContainsFunc(r.w.state().open, func(s Session) bool { return s.Partition == p })
+	if content, err := os.ReadFile(path); err == nil && !busy && r.w.ring().Gen(p) == now.Gen(p) { // it may have moved away meanwhile
+		r.hurt[p] = true
+		for _, at := range usedByte(r.rnd, content) {
+			flip(r.w.t, path, at)
+		}
+	}
+	n.start()
+}
+
+// usedByte is where a byte of a record lies in a store's file, old copies of its page
+// included, or, now and then, any byte.
+func usedByte(rnd *rand.Rand, content []byte) []int {
+	c := boltChecker{r: bytes.NewReader(content)}
+	var stored []byte
+	seen := 0
+	c.verify = func(_ []byte, v boltValue) (err error) {
+		if seen++; rnd.IntN(seen) == 0 {
+			stored, err = v.page.bytes(v.off, v.n)
+		}
+		return err
+	}
+	if err := c.check(int64(len(content))); err != nil || len(stored) == 0 || rnd.IntN(8) == 0 {
+		return []int{rnd.IntN(len(content))}
+	}
+	var all []int
+	in := rnd.IntN(len(stored))
+	for at := bytes.Index(content, stored); at >= 0; {
+		all = append(all, at+in)
+		next := bytes.Index(content[at+1:], stored)
+		if next < 0 {
+			break
+		}
+		at += 1 + next
+	}
+	return all
 }
 
 // misfortune breaks streams and loses proposals.
@@ -104,11 +170,11 @@ func (r *randomWalk) misfortune() {
 // and never nothing; no slot has two owners; and in the end every node has the files of
 // its slots and no others.
 func TestRandomWalk(t *testing.T) {
-	for _, storage := range []string{"disk", "memory"} {
+	for _, storage := range []string{"disk", "memory", "damaged disk"} {
 		t.Run(storage, func(t *testing.T) {
 			seed := rand.Uint64()
 			t.Logf("seed %d", seed)
-			w := newWorld(t, 4, 2, smallChunks, func(n *simNode) {
+			w := newWorld(t, 4, 2, quickRepairs, func(n *simNode) {
 				n.memory = storage == "memory"
 				n.services = []Service{simService("one", 1), simService("all", 3)}
 			})
@@ -118,13 +184,15 @@ func TestRandomWalk(t *testing.T) {
 				keys = append(keys, keysIn(p, 12)...)
 			}
 			one, all := w.startTraffic("one", 1, keys), w.startTraffic("all", 3, keys)
-			r := &randomWalk{w: w, rnd: rand.New(rand.NewPCG(seed, 0)), crashes: storage == "disk"}
+			r := &randomWalk{w: w, rnd: rand.New(rand.NewPCG(seed, 0)), crashes: storage != "memory"}
+			r.damages, r.hurt = storage == "damaged disk", make(map[ring.Partition]bool)
 			r.misfortune()
 			for end := time.Now().Add(3 * time.Second); time.Now().Before(end) && !t.Failed(); {
 				r.step()
 			}
 			w.net.setHook(nil)
 			w.setFate(nil)
+			rebuilt := r.heal()
 			w.settled()
 			one.end()
 			all.end()
@@ -134,13 +202,16 @@ func TestRandomWalk(t *testing.T) {
 					committed++
 				}
 			}
-			t.Logf("%d sessions, %d committed, %d crashes, %d and %d writes, %d and %d reads", r.begun, committed, r.crashed,
-				one.writes.Load(), all.writes.Load(), one.reads.Load(), all.reads.Load())
+			t.Logf("%d sessions, %d committed, %d crashes, %d and %d writes, %d and %d reads; %d copies damaged, %d rebuilt", r.begun, committed, r.crashed,
+				one.writes.Load(), all.writes.Load(), one.reads.Load(), all.reads.Load(), len(r.hurt), rebuilt)
+			if r.damages && len(r.hurt) == 0 {
+				t.Error("nothing was damaged")
+			}
 			if committed < 5 {
 				t.Error("hardly anything has moved")
 			}
 			for _, n := range w.nodes {
-				if text := n.log.String(); strings.Contains(text, "level=ERROR") {
+				if text := n.log.String(); strings.Contains(text, "level=ERROR") && !r.damages {
 					i := strings.Index(text, "level=ERROR")
 					t.Errorf("node %s: %s", n.id, text[i:min(len(text), i+300)])
 				}
@@ -148,6 +219,27 @@ func TestRandomWalk(t *testing.T) {
 			r.complete()
 		})
 	}
+}
+
+// heal waits until all damage is found and gone, and returns how many slots were rebuilt.
+func (r *randomWalk) heal() (rebuilt int64) {
+	if !r.damages {
+		return 0
+	}
+	for _, n := range r.w.nodes {
+		n.m.Load().disk.scrubNow(r.w.t)
+	}
+	r.w.until("all damage is gone", func() bool {
+		rebuilt = r.rebuilt
+		for _, n := range r.w.nodes {
+			rebuilt += n.m.Load().FaultCounts().Rebuilt
+			if len(n.m.Load().Faults()) > 0 {
+				return false
+			}
+		}
+		return true
+	})
+	return rebuilt
 }
 
 // complete checks that every readable replica confirms what it has.

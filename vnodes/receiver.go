@@ -51,8 +51,9 @@ type receiver struct {
 	open     handoffOpen
 	p        ring.Partition
 	services map[uint32]*service
-	staging  map[string]Store // of modeStage
-	ready    bool             // all is verified and noted: nothing may follow
+	staging  map[string]Store  // of modeStage
+	merging  map[string]*vnode // of modeMerge: as they were at the beginning
+	ready    bool              // all is verified and noted: nothing may follow
 }
 
 // receive serves a handoff stream.
@@ -109,11 +110,19 @@ func (rc *receiver) begin(ctx context.Context, st Stream, first *wire.Frame) err
 		rc.services[svc.id] = svc
 	}
 	switch rc.open.Mode {
-	case modeStage, modeMerge:
+	case modeStage:
 		if err := rc.m.takes("the partition was not taken", rc.open.Bytes); err != nil {
 			return err
 		}
 		return rc.checkSession(ctx, ring.Epoch(first.Epoch))
+	case modeMerge:
+		if err := rc.m.takes("the partition was not taken", rc.open.Bytes); err != nil {
+			return err
+		}
+		if err := rc.checkSession(ctx, ring.Epoch(first.Epoch)); err != nil {
+			return err
+		}
+		return rc.checkCopies()
 	case modeHints:
 		return nil // each chunk passes the gate
 	case modeKeep:
@@ -137,6 +146,37 @@ func (rc *receiver) checkSession(ctx context.Context, epoch ring.Epoch) error {
 		return wire.Errorf(wire.Conflict, "session %s is not open", rc.open.Session.ID)
 	}
 	return rc.m.hold(rc.m.ring().Epoch) // in which it is open: without it a restart could not judge how it ended
+}
+
+// checkCopies admits a session that takes a replica away only if this node's own is
+// whole, which may be the only one that is left afterwards.
+func (rc *receiver) checkCopies() error {
+	rc.merging = make(map[string]*vnode)
+	for _, svc := range rc.services {
+		v, werr := rc.m.openSlot(svc, rc.p, 0)
+		if werr != nil {
+			return werr
+		}
+		rc.merging[svc.Name] = v
+		if rc.m.disk != nil {
+			found, err := rc.m.disk.scrubFile(v.name, nil)
+			if err := errors.Join(found, err); err != nil {
+				return err
+			}
+		}
+	}
+	return rc.stillWhole()
+}
+
+// stillWhole reports whether no copy was found damaged since checkCopies: what was
+// merged may be in a file that is out of the way by now.
+func (rc *receiver) stillWhole() error {
+	for name, v := range rc.merging {
+		if now := v.svc.vnodes[rc.p].Load(); now != v || rc.m.damagedHere(v.id) {
+			return wire.Errorf(wire.Unavailable, "service %s: this copy is damaged, and is rebuilt first", name)
+		}
+	}
+	return nil
 }
 
 // enterSession makes this stream the only one of its session and clears what an
@@ -331,7 +371,7 @@ func (v *vnode) mergeWait(writes []Write) error {
 // end verifies that everything is here and makes it survive a crash.
 func (rc *receiver) end(f *wire.Frame) error {
 	if rc.open.Mode != modeStage {
-		return nil // every chunk was durable before it was answered
+		return rc.stillWhole() // and every chunk was durable before it was answered
 	}
 	var end handoffEnd
 	if err := json.Unmarshal(f.Body, &end); err != nil {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -54,8 +56,9 @@ func (m *Manager) askForHints() {
 	m.catchUpFromOthers()
 }
 
-// heldBy is what members have said that they hold for this node.
-type heldBy map[ring.NodeID]map[vnodeID]struct{}
+// heldBy is what members have said that they hold for this node; true if that is
+// damaged.
+type heldBy map[ring.NodeID]map[vnodeID]bool
 
 // heldForMe asks all members and updates told, where those keep their place that
 // do not answer. It returns these, and the newest epoch heard of.
@@ -89,7 +92,7 @@ func (m *Manager) heldForMe(told heldBy) (silent map[ring.NodeID]struct{}, newes
 }
 
 // askHeld asks one member.
-func (m *Manager) askHeld(ctx context.Context, node ring.NodeID) (map[vnodeID]struct{}, ring.Epoch, error) {
+func (m *Manager) askHeld(ctx context.Context, node ring.NodeID) (map[vnodeID]bool, ring.Epoch, error) {
 	pp, err := m.dialPipe(ctx, node, wire.OpHintsFor, 0, 0)
 	if err != nil {
 		return nil, 0, err
@@ -103,9 +106,9 @@ func (m *Manager) askHeld(ctx context.Context, node ring.NodeID) (map[vnodeID]st
 	if err := json.Unmarshal(f.Body, &list); err != nil {
 		return nil, 0, err
 	}
-	held := make(map[vnodeID]struct{})
+	held := make(map[vnodeID]bool)
 	for _, h := range list {
-		held[vnodeID{service: wire.ServiceID(h.Service), partition: h.Partition}] = struct{}{}
+		held[vnodeID{service: wire.ServiceID(h.Service), partition: h.Partition}] = h.Damaged
 	}
 	return held, ring.Epoch(f.Epoch), nil
 }
@@ -141,14 +144,20 @@ func (m *Manager) releaseWaiting(told heldBy, silent map[ring.NodeID]struct{}) (
 // for now if it is. m.mu is held.
 func (m *Manager) hintsToCome(id vnodeID, told heldBy, silent map[ring.NodeID]struct{}) (why string, waits bool) {
 	for node, held := range told {
-		if _, holds := held[id]; !holds {
+		damaged, holds := held[id]
+		if !holds {
 			continue
 		}
-		if _, gone := silent[node]; !gone {
+		_, gone := silent[node]
+		if !gone && !damaged {
 			return "", true
 		}
-		if m.services[id.service].replicas(m.installed) == 1 {
-			why, waits = fmt.Sprintf("node %s has taken writes for partition %d and cannot be reached", node, id.partition), true
+		if m.services[id.service].replicas(m.installed) > 1 {
+			continue // the other replicas know
+		}
+		why, waits = fmt.Sprintf("node %s has taken writes for partition %d and cannot be reached", node, id.partition), true
+		if !gone {
+			why = fmt.Sprintf("node %s has taken writes for partition %d and can no longer read them", node, id.partition)
 		}
 	}
 	return why, waits
@@ -159,20 +168,17 @@ func (m *Manager) hintsToCome(id vnodeID, told heldBy, silent map[ring.NodeID]st
 // have. One that is catching up itself has nothing to give; one that cannot be
 // reached may be the only one that knows something, so that the slot waits for it.
 func (m *Manager) catchUpFromOthers() {
-	asked := make(map[ring.Partition]map[ring.NodeID]bool)
+	asked := make(map[vnodeID]map[ring.NodeID]bool)
 	for wait := newBackoff(hintTick, 2*time.Second); ; {
 		m.mu.Lock()
-		left := make(map[ring.Partition][]*service)
-		for id := range m.catchUps {
-			left[id.partition] = append(left[id.partition], m.services[id.service])
-		}
+		left := slices.Collect(maps.Keys(m.catchUps))
 		m.mu.Unlock()
-		for p, services := range left {
-			if asked[p] == nil {
-				asked[p] = make(map[ring.NodeID]bool)
+		for _, id := range left {
+			if asked[id] == nil {
+				asked[id] = make(map[ring.NodeID]bool)
 			}
-			if m.catchUpSlot(p, services, asked[p]) {
-				m.caughtUp(p, services)
+			if m.catchUpSlot(id, asked[id]) {
+				m.caughtUp(id)
 			}
 		}
 		m.mu.Lock()
@@ -186,16 +192,17 @@ func (m *Manager) catchUpFromOthers() {
 
 // catchUpSlot takes the records of the replicas that are not in asked yet, and
 // reports whether none is missing.
-func (m *Manager) catchUpSlot(p ring.Partition, services []*service, asked map[ring.NodeID]bool) (complete bool) {
-	d := &driver{session: Session{Step: ring.Step{Kind: kindCatchUp, Partition: p, To: m.node}}, begun: m.now()}
+func (m *Manager) catchUpSlot(id vnodeID, asked map[ring.NodeID]bool) (complete bool) {
+	d := &driver{session: Session{Step: ring.Step{Kind: kindCatchUp, Partition: id.partition, To: m.node}}, begun: m.now()}
+	svc, r := m.services[id.service], m.ring()
 	complete = true
-	for _, x := range m.ring().Assignments[p].Replicas {
+	for _, x := range r.Replicas(id.partition, svc.replicas(r)) {
 		if x.Node == m.node || x.CatchingUp || asked[x.Node] {
 			continue
 		}
-		err := m.pull(m.ctx, d, x.Node, services)
+		_, err := m.pull(m.ctx, d, x.Node, []*service{svc}, false)
 		if err != nil && asError(err).Code != wire.NotReadable {
-			m.log.Debug("slot not caught up yet", "partition", p, "from", x.Node, "err", err)
+			m.log.Debug("slot not caught up yet", "partition", id.partition, "from", x.Node, "err", err)
 			complete = false
 			continue
 		}
@@ -204,14 +211,12 @@ func (m *Manager) catchUpSlot(p ring.Partition, services []*service, asked map[r
 	return complete
 }
 
-// caughtUp lets the slots of p serve.
-func (m *Manager) caughtUp(p ring.Partition, services []*service) {
-	for _, svc := range services {
-		m.mu.Lock()
-		delete(m.catchUps, vnodeID{service: svc.id, partition: p})
-		m.mu.Unlock()
-		m.regate(svc, p)
-	}
+// caughtUp lets the slot id serve.
+func (m *Manager) caughtUp(id vnodeID) {
+	m.mu.Lock()
+	delete(m.catchUps, id)
+	m.mu.Unlock()
+	m.regate(m.services[id.service], id.partition)
 }
 
 // CatchingUp counts the slots that are still being filled after a restart with

@@ -68,7 +68,7 @@ func (v *vnode) command(r *wire.Request) {
 		err = tx.err
 	}
 	if err != nil {
-		v.m.failErr(r, err)
+		v.refuse(r, err)
 		return
 	}
 	if len(tx.writes) > 0 && r.OnEffect != nil {
@@ -82,6 +82,16 @@ func (v *vnode) command(r *wire.Request) {
 		}
 		r.Done(wire.OK, v.m.epoch(), reply)
 	})
+}
+
+// refuse answers a command that has done nothing. If this copy is damaged and there
+// are others, one of those may run it.
+func (v *vnode) refuse(r *wire.Request, err error) {
+	if errors.Is(err, ErrCorrupt) && v.id.fallback == "" && v.svc.replicas(v.m.rings.Ring()) > 1 {
+		v.m.fail(r, wire.NotReadable, err.Error())
+		return
+	}
+	v.m.failErr(r, err)
 }
 
 // effect merges a coordinator's writes and answers when they are durable here.

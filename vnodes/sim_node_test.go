@@ -52,6 +52,7 @@ type simNode struct {
 	m       atomic.Pointer[Manager] // nil while it is down
 	view    atomic.Pointer[view]
 	streams sync.WaitGroup // that it serves
+	wrong   sync.Once      // its first wrong answer is told, not the thousands that follow
 }
 
 // start opens the node with the newest metadata.

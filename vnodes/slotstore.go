@@ -15,12 +15,21 @@ type slotStore struct {
 	name   string
 	open   func() (Store, error) // its error wraps fs.ErrNotExist if there has never been a file
 	create func() (Store, error)
+	saw    func(*slotStore, error) // told of damage, if not nil; it must not block
 
 	inner atomic.Pointer[Store] // nil until the file is open
 	empty atomic.Bool           // there has never been a file
 
 	mu  sync.Mutex // held while opening, making or closing the file
 	err error      // why it cannot be opened: for good
+}
+
+// notice tells of err if it is damage, and returns it.
+func (s *slotStore) notice(err error) error {
+	if err != nil && s.saw != nil && errors.Is(err, ErrCorrupt) {
+		s.saw(s, err)
+	}
+	return err
 }
 
 // opened reports whether reads cost no opening.
@@ -36,7 +45,8 @@ func (s *slotStore) get() (Store, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.getLocked()
+	st, err := s.getLocked()
+	return st, s.notice(err)
 }
 
 func (s *slotStore) getLocked() (Store, error) {
@@ -97,7 +107,8 @@ func (s *slotStore) Latest(key []byte) (Record, bool, error) {
 	if st == nil {
 		return Record{}, false, err
 	}
-	return st.Latest(key)
+	r, ok, err := st.Latest(key)
+	return r, ok, s.notice(err)
 }
 
 // Get implements Store.
@@ -106,7 +117,8 @@ func (s *slotStore) Get(key []byte) (Record, bool, error) {
 	if st == nil {
 		return Record{}, false, err
 	}
-	return st.Get(key)
+	r, ok, err := st.Get(key)
+	return r, ok, s.notice(err)
 }
 
 // Ascend implements Store.
@@ -115,7 +127,7 @@ func (s *slotStore) Ascend(from []byte, fn func(key []byte, r Record) bool) erro
 	if st == nil {
 		return err
 	}
-	return st.Ascend(from, fn)
+	return s.notice(st.Ascend(from, fn))
 }
 
 // Digest implements Store.
@@ -148,7 +160,16 @@ func (s *slotStore) Sync() error {
 	if st == nil {
 		return err
 	}
-	return st.Sync()
+	return s.notice(st.Sync())
+}
+
+// retire ends the store without a word to its file, which goes out of the way.
+func (s *slotStore) retire() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err = ErrClosed; s.inner.Load() == nil {
+		s.empty.Store(false) // so that every call meets the error
+	}
 }
 
 // Close implements Store.

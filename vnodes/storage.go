@@ -54,9 +54,13 @@ func (id Identity) check(asked Identity) error {
 // partSuffix ends the name of a file that is being made.
 const partSuffix = ".tmp"
 
+// asideSuffix ends the name of a damaged file that was put out of the way. It
+// is no store's: nobody lists or opens it, and its entries in the log are nobody's.
+const asideSuffix = ".aside"
+
 func checkName(name string) error {
 	ok := fs.ValidPath(name) && strings.Contains(name, "/") &&
-		!strings.HasSuffix(name, partSuffix) && !strings.HasSuffix(name, segmentSuffix)
+		!strings.HasSuffix(name, partSuffix) && !strings.HasSuffix(name, asideSuffix) && !strings.HasSuffix(name, segmentSuffix)
 	for i := range len(name) {
 		c := name[i]
 		ok = ok && (c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || strings.IndexByte("._-/", c) >= 0)
