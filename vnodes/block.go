@@ -5,10 +5,8 @@ import "sync"
 // blockSize is the memory that a table takes at a time, in bytes.
 const blockSize = 32 << 10
 
-// regionBlocks is how many blocks are asked of the system at a time: enough for
-// its large pages, since to be given memory by small ones costs about what it
-// costs to fill it.
-const regionBlocks = 128
+// regionBlocks is how many blocks are asked of the system at a time.
+const regionBlocks = 32
 
 // blockPool gives tables their memory. It lies outside the garbage collector's
 // heap, which would grow to twice what the tables hold before it is looked at
@@ -32,7 +30,6 @@ func (p *blockPool) get() []byte {
 	defer p.mu.Unlock()
 	if len(p.free) == 0 && len(p.empty) == 0 {
 		r := mapMemory(regionBlocks * blockSize)
-		largePages(r)
 		p.regions = append(p.regions, r)
 		for at := 0; at < len(r); at += blockSize {
 			p.empty = append(p.empty, r[at:at+blockSize:at+blockSize])

@@ -7,4 +7,3 @@ func mapMemory(n int) []byte { return make([]byte, n) }
 
 func unmapMemory([]byte) {}
 func emptyMemory([]byte) {}
-func largePages([]byte)  {}

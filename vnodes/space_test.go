@@ -187,7 +187,7 @@ func TestReserve(t *testing.T) {
 	d := openDisk(t, t.TempDir(), DiskOptions{files: room, TableBytes: 1 << 20, Critical: Mark{Bytes: 1}, Low: Mark{Bytes: 1}})
 	st := createStore(t, d)
 	least := d.Space().Reserve
-	if least < 6<<20 {
+	if least < 5<<20 { // twice the tables at their most, a segment, and what nobody counts
 		t.Errorf("%d", least)
 	}
 	for i := range 4 {
