@@ -34,16 +34,16 @@ type boltFile struct {
 	broken atomic.Pointer[error] // set once: what bbolt panicked with
 	newest newestTx              // seen: bbolt must not go back behind it
 
-	sharedMu sync.RWMutex // read-held while shared is in use
+	sharedMu sync.RWMutex // read-held while shared, or data, is in use
+	data     []byte       // the file, mapped for reading
 	shared   *boltReader  // nil: none has been begun since the last update
 	updating bool
 }
 
 // boltReader is a read transaction.
 type boltReader struct {
-	tx      *bbolt.Tx
-	records *bbolt.Bucket // nil if there is none
-	cursors sync.Pool     // of records
+	tx    *bbolt.Tx
+	pages boltPages // empty for a file that is no store's
 }
 
 // createBolt makes a database at path, filled by init, durably: the file appears
@@ -158,10 +158,11 @@ func (f *boltFile) view(fn func(r *boltReader) error) (err error) {
 	f.sharedMu.RLock()
 	for f.shared == nil {
 		updating := f.updating
-		f.sharedMu.RUnlock()
 		if updating {
+			defer f.sharedMu.RUnlock()
 			return f.viewAlone(fn)
 		}
+		f.sharedMu.RUnlock()
 		if err := f.share(); err != nil {
 			return err
 		}
@@ -171,22 +172,57 @@ func (f *boltFile) view(fn func(r *boltReader) error) (err error) {
 	return fn(f.shared)
 }
 
+// viewAlone is view in a transaction of its own. The caller holds sharedMu.
 func (f *boltFile) viewAlone(fn func(r *boltReader) error) error {
 	r, err := f.begin()
 	if err != nil {
 		return err
 	}
 	defer func() { _ = r.tx.Rollback() }()
+	data := f.data
+	if r.tx.Size() > int64(len(data)) { // the update has made it longer
+		if data, err = mapFile(f.file, r.tx.Size()); err != nil {
+			return err
+		}
+		defer unmapMemory(data)
+	}
+	if err := r.read(data); err != nil {
+		return err
+	}
 	return fn(r)
 }
 
 // share begins the readers' transaction, unless that is done or an update runs.
-func (f *boltFile) share() (err error) {
+func (f *boltFile) share() error {
 	f.sharedMu.Lock()
 	defer f.sharedMu.Unlock()
-	if f.shared == nil && !f.updating {
-		f.shared, err = f.begin()
+	if f.shared != nil || f.updating {
+		return nil
 	}
+	r, err := f.begin()
+	if err != nil {
+		return err
+	}
+	if err = f.mapData(r.tx.Size()); err == nil {
+		err = r.read(f.data)
+	}
+	if err != nil {
+		return errors.Join(err, r.tx.Rollback())
+	}
+	f.shared = r
+	return nil
+}
+
+// mapData maps size bytes of the file. The caller holds sharedMu alone.
+func (f *boltFile) mapData(size int64) (err error) {
+	if size == int64(len(f.data)) {
+		return nil
+	}
+	if f.data != nil {
+		unmapMemory(f.data)
+		f.data = nil
+	}
+	f.data, err = mapFile(f.file, size)
 	return err
 }
 
@@ -210,7 +246,16 @@ func (f *boltFile) begin() (*boltReader, error) {
 	if err := f.newest.check(tx.ID(), seen); err != nil {
 		return nil, errors.Join(err, tx.Rollback())
 	}
-	return &boltReader{tx: tx, records: tx.Bucket([]byte(recordsBucket))}, nil
+	return &boltReader{tx: tx}, nil
+}
+
+// read finds the records of a store's file, which is mapped in data; another file has none.
+func (r *boltReader) read(data []byte) error {
+	if r.tx.Bucket([]byte(recordsBucket)) == nil {
+		return nil
+	}
+	r.pages.data = data
+	return r.pages.open(uint64(r.tx.Cursor().Bucket().RootPage()))
 }
 
 // update runs fn in a write transaction and commits it durably, unless fn fails.
@@ -268,5 +313,11 @@ func (f *boltFile) close() error {
 		return errors.Join(unlock(f.file), f.file.Close())
 	}
 	f.unshare(false)
+	f.sharedMu.Lock()
+	defer f.sharedMu.Unlock()
+	if f.data != nil {
+		unmapMemory(f.data)
+		f.data = nil
+	}
 	return f.db.Close()
 }

@@ -116,7 +116,7 @@ func (s *diskStore) uncounted(frozen bool, turns uint64, from int) (batch []unco
 
 // digest is the digest of the record under key in a file, of none if there is none.
 func (r *boltReader) digest(key []byte) (d Digest, err error) {
-	record, had, err := r.find(key)
+	record, had, err := r.pages.find(key)
 	if had {
 		d.add(key, &record, RecordHash(key, &record))
 	}

@@ -1,6 +1,9 @@
 package vnodes
 
-import "bytes"
+import (
+	"bytes"
+	"cmp"
+)
 
 func (s *diskStore) Latest(key []byte) (Record, bool, error) {
 	s.mu.RLock()
@@ -44,7 +47,7 @@ func found(key []byte, v version) (Record, bool, error) {
 // inFile is what the file holds under key.
 func (s *diskStore) inFile(key []byte) (r Record, ok bool, err error) {
 	err = s.view(func(b *boltReader) error {
-		r, ok, err = b.find(key)
+		r, ok, err = b.pages.find(key)
 		r.Value = bytes.Clone(r.Value)
 		return err
 	})
@@ -116,12 +119,7 @@ func (s *diskStore) order() {
 func (s *diskStore) fillFrom(c *chunk, from []byte, newer page) error {
 	m := chunkMerge{c: c, newer: newer}
 	err := s.view(func(r *boltReader) error {
-		if r.records == nil {
-			return corruptBolt("no bucket %q", recordsBucket)
-		}
-		w := keyWalk{fn: m.older}
-		w.bucket(r.records, nil, 0, from)
-		return m.err
+		return cmp.Or(r.pages.walk(from, m.older), m.err)
 	})
 	if err != nil {
 		return err

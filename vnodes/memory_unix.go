@@ -4,6 +4,7 @@ package vnodes
 
 import (
 	"fmt"
+	"os"
 
 	"golang.org/x/sys/unix"
 )
@@ -21,3 +22,12 @@ func unmapMemory(b []byte) { _ = unix.Munmap(b) } // it fails for what was not m
 
 // emptyMemory gives back what b holds; it may be used again.
 func emptyMemory(b []byte) { _ = unix.Madvise(b, unix.MADV_DONTNEED) } // it would hold it for longer
+
+// mapFile is the first n bytes of f, as others write them.
+func mapFile(f *os.File, n int64) ([]byte, error) {
+	b, err := unix.Mmap(int(f.Fd()), 0, int(n), unix.PROT_READ, unix.MAP_SHARED)
+	if err != nil {
+		return nil, fmt.Errorf("map %s: %w", f.Name(), err)
+	}
+	return b, nil
+}

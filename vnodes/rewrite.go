@@ -20,8 +20,8 @@ import (
 // A file that holds more than twice its live data is copied for that alone.
 
 const (
-	// rewritePages is how many pages a file must have to be worth copying: below
-	// that an update costs about the same.
+	// rewritePages is how many pages a file must have to be worth a look at what an
+	// update would touch: below that it is copied.
 	rewritePages = 64
 	// rewriteShare is the part of a file's pages of which an update must touch one.
 	rewriteShare = 4
@@ -71,13 +71,11 @@ func (s *diskStore) worthRewriting(w *writing) (rewrite bool, err error) {
 		return true, nil
 	}
 	if w.pages() < rewritePages {
-		return false, nil
+		return true, nil
 	}
 	err = s.view(func(r *boltReader) error {
-		if r.records != nil {
-			touched, fresh := r.estimate(w)
-			rewrite = (touched+fresh)*rewriteShare > float64(packed(&w.state.digest)/defaultPageSize())+fresh
-		}
+		touched, fresh := r.estimate(w)
+		rewrite = (touched+fresh)*rewriteShare > float64(packed(&w.state.digest)/defaultPageSize())+fresh
 		return nil
 	})
 	return rewrite, err
@@ -97,7 +95,7 @@ func (r *boltReader) estimate(w *writing) (touched, fresh float64) {
 		return float64(n), 0
 	}
 	apart, absent := 0, 0
-	c := r.records.Cursor()
+	c := r.tx.Bucket([]byte(recordsBucket)).Cursor()
 	for i := range samples {
 		at := i * (n - 1) / samples
 		key, next := w.t.key(w.order[at]), w.t.key(w.order[at+1])
@@ -226,12 +224,10 @@ type recordCopy struct {
 }
 
 func (c *recordCopy) records(r *boltReader) error {
-	if r.records == nil {
-		return corruptBolt("no bucket %q", recordsBucket)
-	}
 	c.w.begin(recordsBucket)
-	walk := keyWalk{fn: c.old}
-	walk.bucket(r.records, nil, 0, nil)
+	if err := r.pages.walk(nil, c.old); err != nil {
+		return err
+	}
 	for c.err == nil && len(c.order) > 0 {
 		c.newer(nil, nil)
 	}
