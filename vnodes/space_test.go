@@ -79,8 +79,18 @@ func TestLevels(t *testing.T) {
 		free int64
 		want Level
 	}{
-		{100 * mib, Roomy}, {40 * mib, Roomy}, {40*mib - 1, Low}, {41 * mib, Low}, {45 * mib, Roomy}, {39 * mib, Low},
-		{20*mib - 1, Critical}, {20 * mib, Critical}, {22 * mib, Critical}, {23 * mib, Low}, {5 * mib, Critical}, {60 * mib, Roomy},
+		{100 * mib, Roomy},
+		{40 * mib, Roomy},
+		{40*mib - 1, Low},
+		{41 * mib, Low},
+		{45 * mib, Roomy},
+		{39 * mib, Low},
+		{20*mib - 1, Critical},
+		{20 * mib, Critical},
+		{22 * mib, Critical},
+		{23 * mib, Low},
+		{5 * mib, Critical},
+		{60 * mib, Roomy},
 	} {
 		s := Space{Known: true, Free: c.free, Low: 40 * mib, Critical: 20 * mib}
 		if level = s.next(level); level != c.want {
