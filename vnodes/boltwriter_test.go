@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"go.etcd.io/bbolt"
@@ -253,6 +254,42 @@ func TestUpdateHalfDone(t *testing.T) {
 		if got := st.Digest(); got != want || st.state.digest != want {
 			t.Fatalf("done: digest %+v, in the file %+v, not %+v", got, st.state.digest, want)
 		}
+	}
+}
+
+// A file that is idle, and closed, while a new one takes its place, is not opened by
+// its name then: a reader would meet the new one, which is locked.
+func TestIdleWhileCopied(t *testing.T) {
+	files := newFaultFiles()
+	d := openDisk(t, t.TempDir(), DiskOptions{files: files})
+	st := createStore(t, d).(*diskStore)
+	put(t, st, "a", "1", 1)
+	if err := rewriteNow(st, 0); err != nil {
+		t.Fatal(err)
+	}
+	put(t, st, "b", "1", 1)
+	var read sync.WaitGroup
+	renamed := false
+	files.set(func(op, path string) error {
+		if op == "sync of folder" && !renamed { // the new file has the name
+			renamed = true
+			if _, err := st.file.rest(st); err != nil {
+				t.Error(err)
+			}
+			read.Go(func() {
+				if r, ok, err := st.Get([]byte("a")); !ok || err != nil || string(r.Value) != "1" {
+					t.Errorf("%q, %v, %v", r.Value, ok, err)
+				}
+			})
+			read.Wait()
+		}
+		return nil
+	})
+	if err := rewriteNow(st, 0); err != nil {
+		t.Error(err)
+	}
+	if !renamed {
+		t.Error("no folder was synced")
 	}
 }
 

@@ -120,6 +120,10 @@ func short(key []byte) []byte { return key[:min(len(key), keySegment)] }
 // rewrite writes a new file with the records of the old one and those of w, and
 // puts it in its place.
 func (s *diskStore) rewrite(w *writing) error {
+	if err := s.file.pin(s); err != nil {
+		return err
+	}
+	defer s.file.unpin()
 	path := s.path()
 	part := path + partSuffix
 	state, err := s.copyTo(part, w)

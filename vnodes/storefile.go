@@ -9,7 +9,8 @@ import (
 // storeFile is a store's bbolt file, which is open only while it is in use or
 // has been lately.
 type storeFile struct {
-	used atomic.Int64 // the disk's clock at the last use
+	used   atomic.Int64 // the disk's clock at the last use
+	pinned atomic.Bool  // it stays open: another one is about to take its name
 
 	mu     sync.RWMutex // read-held while the file is in use
 	bolt   *boltFile    // nil: not open
@@ -58,6 +59,17 @@ func (f *storeFile) put(s *diskStore, b *boltFile) {
 	s.disk.opened()
 }
 
+// pin opens the file and keeps it open until unpin: whoever opened it by its name
+// meanwhile would meet the one that is to replace it. One goroutine at a time.
+func (f *storeFile) pin(s *diskStore) error {
+	return f.use(s, func(*boltFile) error {
+		f.pinned.Store(true)
+		return nil
+	})
+}
+
+func (f *storeFile) unpin() { f.pinned.Store(false) }
+
 // replace makes b the open file, when those who use the old one have ended, and
 // returns that one, if it was open, for the caller to close: nobody waits for it.
 func (f *storeFile) replace(s *diskStore, b *boltFile) (old *boltFile, err error) {
@@ -73,13 +85,13 @@ func (f *storeFile) replace(s *diskStore, b *boltFile) (old *boltFile, err error
 	return old, nil
 }
 
-// rest closes the file, unless it is in use or broken, and reports whether it did.
+// rest closes the file, unless it is in use, pinned or broken, and reports whether it did.
 func (f *storeFile) rest(s *diskStore) (bool, error) {
 	if !f.mu.TryLock() {
 		return false, nil
 	}
 	defer f.mu.Unlock()
-	if f.bolt == nil || f.bolt.broken.Load() != nil {
+	if f.bolt == nil || f.pinned.Load() || f.bolt.broken.Load() != nil {
 		return false, nil
 	}
 	err := f.bolt.close()
