@@ -44,8 +44,15 @@ func found(key []byte, v version) (Record, bool, error) {
 	return r, err == nil, err
 }
 
-// inFile is what the file holds under key.
+// inFile is what the file holds under key. One that is empty is not opened for that:
+// a new node has many.
 func (s *diskStore) inFile(key []byte) (r Record, ok bool, err error) {
+	s.mu.RLock()
+	empty := s.loaded && s.state.digest.Records == 0 && !s.closed
+	s.mu.RUnlock()
+	if empty {
+		return Record{}, false, nil
+	}
 	err = s.view(func(b *boltReader) error {
 		r, ok, err = b.pages.find(key)
 		r.Value = bytes.Clone(r.Value)
