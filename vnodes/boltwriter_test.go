@@ -228,6 +228,7 @@ func TestUpdateHalfDone(t *testing.T) {
 		if round == 1 {
 			_ = st.Digest() // some are counted, relative to the file as it was
 		}
+		st.checkpointing.Lock() // this is one, by hand
 		w, err := st.freeze()
 		if err != nil {
 			t.Fatal(err)
@@ -249,11 +250,15 @@ func TestUpdateHalfDone(t *testing.T) {
 		if got := again.Digest(); got != want {
 			t.Fatalf("after a crash: digest %+v, not %+v", got, want)
 		}
+		st.checkpointing.Unlock()
 		if err := st.checkpoint(); err != nil {
 			t.Fatal(err)
 		}
-		if got := st.Digest(); got != want || st.state.digest != want {
-			t.Fatalf("done: digest %+v, in the file %+v, not %+v", got, st.state.digest, want)
+		st.mu.RLock()
+		inFile := st.state.digest
+		st.mu.RUnlock()
+		if got := st.Digest(); got != want || inFile != want {
+			t.Fatalf("done: digest %+v, in the file %+v, not %+v", got, inFile, want)
 		}
 	}
 }
