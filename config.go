@@ -109,10 +109,8 @@ func (c *Config) check() error {
 	case c.Storage != "" && c.Storage != "disk" && c.Storage != "memory":
 		return fmt.Errorf("storage %q: must be disk or memory", c.Storage)
 	}
-	for _, mark := range []string{c.DiskLow, c.DiskCritical} {
-		if _, err := vnodes.ParseMark(mark); err != nil {
-			return fmt.Errorf("free room on the disk: %w", err)
-		}
+	if _, _, err := c.marks(); err != nil {
+		return err
 	}
 	if c.Insecure {
 		return nil
@@ -124,6 +122,17 @@ func (c *Config) check() error {
 		}
 	}
 	return nil
+}
+
+// marks are DiskLow and DiskCritical.
+func (c *Config) marks() (low, critical vnodes.Mark, err error) {
+	if low, err = vnodes.ParseMark(c.DiskLow); err == nil {
+		critical, err = vnodes.ParseMark(c.DiskCritical)
+	}
+	if err != nil {
+		return low, critical, fmt.Errorf("free room on the disk: %w", err)
+	}
+	return low, critical, nil
 }
 
 func loopback(addr string) bool {

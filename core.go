@@ -125,11 +125,7 @@ func (c *core) openVnodes(dir string, fresh bool) error {
 	if !c.n.cfg.WithoutKV {
 		services = append([]Service{kv.Service(0, c.self.ID)}, services...)
 	}
-	low, err := vnodes.ParseMark(c.n.cfg.DiskLow)
-	if err != nil {
-		return err
-	}
-	critical, err := vnodes.ParseMark(c.n.cfg.DiskCritical)
+	low, critical, err := c.n.cfg.marks()
 	if err != nil {
 		return err
 	}

@@ -241,14 +241,11 @@ func (c *boltChecker) value(key []byte, v boltValue) (err error) {
 // wholeKey is the key of a record that lies under key in the nested buckets path:
 // see keySegment.
 func wholeKey(path [][]byte, key []byte) []byte {
-	if len(path) == 0 {
-		return key
+	var whole []byte
+	for _, name := range path {
+		whole = wholeKeyOf(whole, 1, name)
 	}
-	whole := append([]byte(nil), path[0]...)
-	for _, name := range append(path[1:len(path):len(path)], key) {
-		whole = append(whole, name[min(1, len(name)):]...)
-	}
-	return whole
+	return wholeKeyOf(whole, 1, key)
 }
 
 // bucket checks the tree of the nested bucket under key.

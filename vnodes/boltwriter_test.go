@@ -228,29 +228,8 @@ func TestUpdateHalfDone(t *testing.T) {
 		if round == 1 {
 			_ = st.Digest() // some are counted, relative to the file as it was
 		}
-		st.checkpointing.Lock() // this is one, by hand
-		w, err := st.freeze()
-		if err != nil {
-			t.Fatal(err)
-		}
-		w.order = w.t.sorted(0, len(w.t.keys))
-		state := st.state
-		err = st.file.use(st, func(f *boltFile) error {
-			return f.update(func(tx *bbolt.Tx) error { return w.put(tx, w.order[:100], &state) })
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		st.halfDone(w, &state)
 		want, _ := model.digest()
-		if got := st.Digest(); got != want {
-			t.Fatalf("half done: digest %+v, not %+v", got, want)
-		}
-		again := openStore(t, openDisk(t, killedCopy(t, st.disk.dir), DiskOptions{}))
-		if got := again.Digest(); got != want {
-			t.Fatalf("after a crash: digest %+v, not %+v", got, want)
-		}
-		st.checkpointing.Unlock()
+		halfUpdate(t, st, want)
 		if err := st.checkpoint(); err != nil {
 			t.Fatal(err)
 		}
@@ -260,6 +239,34 @@ func TestUpdateHalfDone(t *testing.T) {
 		if got := st.Digest(); got != want || inFile != want {
 			t.Fatalf("done: digest %+v, in the file %+v, not %+v", got, inFile, want)
 		}
+	}
+}
+
+// halfUpdate begins a checkpoint, writes some of its records, and stops. No other
+// one runs meanwhile.
+func halfUpdate(t *testing.T, st *diskStore, want Digest) {
+	t.Helper()
+	st.checkpointing.Lock()
+	defer st.checkpointing.Unlock()
+	w, err := st.freeze()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.order = w.t.sorted(0, len(w.t.keys))
+	state := st.state
+	err = st.file.use(st, func(f *boltFile) error {
+		return f.update(func(tx *bbolt.Tx) error { return w.put(tx, w.order[:100], &state) })
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	st.halfDone(w, &state)
+	if got := st.Digest(); got != want {
+		t.Fatalf("half done: digest %+v, not %+v", got, want)
+	}
+	again := openStore(t, openDisk(t, killedCopy(t, st.disk.dir), DiskOptions{}))
+	if got := again.Digest(); got != want {
+		t.Fatalf("after a crash: digest %+v, not %+v", got, want)
 	}
 }
 

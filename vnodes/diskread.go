@@ -15,8 +15,9 @@ func (s *diskStore) Latest(key []byte) (Record, bool, error) {
 		defer s.mu.RUnlock()
 		return found(key, v)
 	}
+	empty := s.emptyFileLocked()
 	s.mu.RUnlock()
-	return s.inFile(key)
+	return s.inFile(key, empty)
 }
 
 func (s *diskStore) Get(key []byte) (Record, bool, error) {
@@ -34,8 +35,15 @@ func (s *diskStore) Get(key []byte) (Record, bool, error) {
 		defer s.mu.RUnlock()
 		return found(key, v)
 	}
+	empty := s.emptyFileLocked()
 	s.mu.RUnlock()
-	return s.inFile(key)
+	return s.inFile(key, empty)
+}
+
+// emptyFileLocked reports whether the file surely has no records: it is not opened
+// to find nothing, since a new node has many such. The caller holds mu.
+func (s *diskStore) emptyFileLocked() bool {
+	return s.loaded && !s.closed && s.state.digest.Records == 0
 }
 
 // found is the caller's own copy of v, which is under key.
@@ -44,12 +52,8 @@ func found(key []byte, v version) (Record, bool, error) {
 	return r, err == nil, err
 }
 
-// inFile is what the file holds under key. One that is empty is not opened for that:
-// a new node has many.
-func (s *diskStore) inFile(key []byte) (r Record, ok bool, err error) {
-	s.mu.RLock()
-	empty := s.loaded && s.state.digest.Records == 0 && !s.closed
-	s.mu.RUnlock()
+// inFile is what the file holds under key, unless it is empty.
+func (s *diskStore) inFile(key []byte, empty bool) (r Record, ok bool, err error) {
 	if empty {
 		return Record{}, false, nil
 	}

@@ -185,6 +185,12 @@ func (d *Disk) rename(s *diskStore, name string) error {
 
 // List implements Storage.
 func (d *Disk) List() ([]string, error) {
+	return d.files(func(name string) (string, bool) { return name, checkName(name) == nil })
+}
+
+// files is what pick makes of the names of the files under the disk's folder, of
+// those that it picks, sorted.
+func (d *Disk) files(pick func(name string) (string, bool)) ([]string, error) {
 	var names []string
 	err := filepath.WalkDir(d.dir, func(path string, e fs.DirEntry, err error) error {
 		if path == d.dir && errors.Is(err, fs.ErrNotExist) {
@@ -194,31 +200,30 @@ func (d *Disk) List() ([]string, error) {
 			return err
 		}
 		rel, err := filepath.Rel(d.dir, path)
-		if name := filepath.ToSlash(rel); err == nil && e.Type().IsRegular() && checkName(name) == nil {
+		if err != nil || !e.Type().IsRegular() {
+			return err
+		}
+		if name, ok := pick(filepath.ToSlash(rel)); ok {
 			names = append(names, name)
 		}
-		return err
+		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("list stores: %w", err)
+		return nil, fmt.Errorf("list files: %w", err)
 	}
 	slices.Sort(names)
 	return names, nil
 }
 
-// removeParts deletes the files that a crash has left half made.
+// removeParts deletes the files that a crash has left half made. The log does so itself.
 func (d *Disk) removeParts() error {
-	return filepath.WalkDir(d.dir, func(path string, e fs.DirEntry, err error) error {
-		switch {
-		case err != nil && errors.Is(err, fs.ErrNotExist):
-			return nil
-		case err != nil:
-			return err
-		case e.Type().IsRegular() && strings.HasSuffix(path, partSuffix) && filepath.Base(filepath.Dir(path)) != logDir:
-			return d.fsys.remove(path)
-		}
-		return nil
+	parts, err := d.files(func(name string) (string, bool) {
+		return name, strings.HasSuffix(name, partSuffix) && !strings.HasPrefix(name, logDir+"/")
 	})
+	for _, name := range parts {
+		err = errors.Join(err, d.fsys.remove(d.path(name)))
+	}
+	return err
 }
 
 // Remove implements Storage.

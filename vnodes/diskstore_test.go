@@ -247,9 +247,8 @@ func TestLogIsShortened(t *testing.T) {
 	if err := errors.Join(d.Checkpoint(), d.trim()); err != nil {
 		t.Fatal(err)
 	}
-	if n := d.log.bytes(); n > 5*opts.SegmentBytes {
-		t.Errorf("the log still has %d bytes", n)
-	}
+	// A keeper may be about to delete what it has found out to be needed no more.
+	(&world{t: t}).until("the log is short", func() bool { return d.log.bytes() <= 5*opts.SegmentBytes })
 	if number := d.log.position().segment(); number < 20 {
 		t.Errorf("only %d segments were used", number)
 	}

@@ -138,30 +138,38 @@ type logHead struct {
 
 // parseHead reads the head at offset of a segment; false if there is no valid one.
 func parseHead(segment []byte, seed uint32, offset int64) (logHead, bool) {
-	be := binary.BigEndian
 	if offset < 0 || offset+entrySize > int64(len(segment)) {
 		return logHead{}, false
 	}
-	b := segment[offset : offset+entryHead]
+	h, ok := decodeHead(segment[offset:offset+entryHead], seed, offset)
+	return h, ok && offset+entrySize+h.length <= int64(len(segment))
+}
+
+// decodeHead reads the head that b is, and that lies at offset; false if it is not valid.
+func decodeHead(b []byte, seed uint32, offset int64) (logHead, bool) {
+	be := binary.BigEndian
 	if be.Uint32(b[4:]) != entryMagic || be.Uint32(b) != placedSum(seed, offset, b[4:]) {
 		return logHead{}, false
 	}
-	h := logHead{
+	return logHead{
 		payloadSum: be.Uint32(b[8:]), length: int64(be.Uint32(b[12:])),
 		group: int64(be.Uint32(b[16:])), file: be.Uint64(b[20:]),
-	}
-	return h, offset+entrySize+h.length <= int64(len(segment))
+	}, true
 }
 
 // parseFoot reads the foot that ends at end of a segment: the offset of its head,
 // and its file; false if there is no valid one.
 func parseFoot(segment []byte, seed uint32, end int64) (start int64, file uint64, ok bool) {
-	be := binary.BigEndian
 	at := end - entryFoot
 	if at < segmentHeader || end > int64(len(segment)) {
 		return 0, 0, false
 	}
-	b := segment[at:end]
+	return decodeFoot(segment[at:end], seed, at)
+}
+
+// decodeFoot reads the foot that b is, and that lies at offset at, likewise.
+func decodeFoot(b []byte, seed uint32, at int64) (start int64, file uint64, ok bool) {
+	be := binary.BigEndian
 	if be.Uint32(b) != placedSum(seed, at, b[4:]) {
 		return 0, 0, false
 	}

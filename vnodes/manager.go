@@ -208,37 +208,31 @@ func (m *Manager) register(services []Service) error {
 	return nil
 }
 
-func (m *Manager) openFiles() error {
+func (m *Manager) openFiles() (err error) {
+	path := filepath.Join(m.cfg.Dir, "journal.bolt")
+	_, missing := os.Stat(path)
 	if m.cfg.Memory {
-		m.storage, m.journal = MemoryStorage(), MemoryJournal()
-	} else {
-		path := filepath.Join(m.cfg.Dir, "journal.bolt")
-		_, missing := os.Stat(path)
-		j, err := OpenJournal(path)
-		if err != nil {
-			return fmt.Errorf("open the vnodes' journal: %w", err)
-		}
-		m.journal = j
-		if m.clock, err = NewClock(m.node, m.now, m.journal); err != nil {
-			return errors.Join(err, j.Close())
-		}
-		if m.disk, err = OpenDisk(m.cfg.Dir, m.diskOptions()); err != nil {
-			return errors.Join(err, j.Close())
-		}
-		m.storage = m.disk
-		if missing != nil && !m.cfg.Fresh {
-			if err := m.mournFiles(); err != nil {
-				return errors.Join(err, m.closeFiles())
-			}
-		}
+		m.journal = MemoryJournal()
+	} else if m.journal, err = OpenJournal(path); err != nil {
+		return fmt.Errorf("open the vnodes' journal: %w", err)
 	}
-	if m.clock == nil {
-		var err error
-		if m.clock, err = NewClock(m.node, m.now, m.journal); err != nil {
+	if m.clock, err = NewClock(m.node, m.now, m.journal); err != nil {
+		return errors.Join(err, m.journal.Close())
+	}
+	m.held = m.journal.Epoch()
+	if m.cfg.Memory {
+		m.storage = MemoryStorage()
+		return nil
+	}
+	if m.disk, err = OpenDisk(m.cfg.Dir, m.diskOptions()); err != nil {
+		return errors.Join(err, m.journal.Close())
+	}
+	m.storage = m.disk
+	if missing != nil && !m.cfg.Fresh {
+		if err := m.mournFiles(); err != nil {
 			return errors.Join(err, m.closeFiles())
 		}
 	}
-	m.held = m.journal.Epoch()
 	return nil
 }
 

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
-	"slices"
 	"strings"
 )
 
@@ -58,7 +56,8 @@ func (d *Disk) quarantine(name string) (*aside, error) {
 	if s != nil {
 		_ = s.end()       // its user may have done so
 		_ = d.log.flush() // whoever waits for what was appended is told
-		s.checkpointing.Lock()
+		s.unwanted.Store(true)
+		s.lockCheckpoints()
 		defer s.checkpointing.Unlock()
 		_ = s.file.close(s) // it is damaged
 		a.file = s.fileID()
@@ -124,25 +123,7 @@ func (d *Disk) removeAside(name string) error {
 
 // asides are the names that the stores had whose files are out of the way, sorted.
 func (d *Disk) asides() ([]string, error) {
-	var names []string
-	err := filepath.WalkDir(d.dir, func(path string, e fs.DirEntry, err error) error {
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		rel, err := filepath.Rel(d.dir, path)
-		if name, ok := strings.CutSuffix(filepath.ToSlash(rel), asideSuffix); err == nil && ok && e.Type().IsRegular() {
-			names = append(names, name)
-		}
-		return err
-	})
-	if err != nil {
-		return nil, fmt.Errorf("list quarantined files: %w", err)
-	}
-	slices.Sort(names)
-	return names, nil
+	return d.files(func(name string) (string, bool) { return strings.CutSuffix(name, asideSuffix) })
 }
 
 // has reports whether there is a file under name.

@@ -74,10 +74,13 @@ func (s *diskStore) worthRewriting(w *writing) (rewrite bool, err error) {
 		return true, nil
 	}
 	err = s.view(func(r *boltReader) error {
-		touched, fresh := r.estimate(w)
+		touched, fresh, err := r.pages.estimate(w)
 		rewrite = (touched+fresh)*rewriteShare > float64(packed(&w.state.digest)/defaultPageSize())+fresh
-		return nil
+		return err
 	})
+	if errors.Is(err, ErrCorrupt) {
+		return true, nil // the copy will say where
+	}
 	return rewrite, err
 }
 
@@ -87,35 +90,39 @@ func (w *writing) pages() int64 { return (packed(&w.state.digest) + w.t.bytes) /
 // estimate says in how many pages of the file the records of w lie, and how many
 // pages those fill that it does not have yet, from a sample: two that are
 // neighbours in the table share a page as far as less than one lies between.
-func (r *boltReader) estimate(w *writing) (touched, fresh float64) {
+func (p *boltPages) estimate(w *writing) (touched, fresh float64, err error) {
 	n := len(w.order)
 	perPage := max(int(float64(defaultPageSize())*float64(w.state.digest.Records)/float64(max(packed(&w.state.digest), 1))), 1)
 	samples := min(sampleKeys, n-1)
 	if samples <= 0 {
-		return float64(n), 0
+		return float64(n), 0, nil
 	}
 	apart, absent := 0, 0
-	c := r.tx.Bucket([]byte(recordsBucket)).Cursor()
 	for i := range samples {
 		at := i * (n - 1) / samples
 		key, next := w.t.key(w.order[at]), w.t.key(w.order[at+1])
-		k, _ := c.Seek(short(key))
-		if !bytes.Equal(k, short(key)) {
-			absent++
+		between, there := 0, false
+		err := p.walk(key, func(k, _ []byte) bool {
+			there = there || bytes.Equal(k, key)
+			if between == perPage || bytes.Compare(k, next) >= 0 {
+				return false
+			}
+			between++
+			return true
+		})
+		if err != nil {
+			return 0, 0, err
 		}
-		for between := 0; k != nil && between < perPage && bytes.Compare(k, next) < 0; between++ {
-			apart++
-			k, _ = c.Next()
+		apart += between
+		if !there {
+			absent++
 		}
 	}
 	part := float64(n-1) / float64(samples)
 	touched = 1 + part*float64(apart)/float64(perPage)
 	fresh = float64(w.t.bytes) / float64(defaultPageSize()) * float64(absent) / float64(samples)
-	return touched, fresh
+	return touched, fresh, nil
 }
-
-// short is the part of a key by which it lies in a file's bucket.
-func short(key []byte) []byte { return key[:min(len(key), keySegment)] }
 
 // rewrite writes a new file with the records of the old one and those of w, and
 // puts it in its place.
@@ -302,12 +309,7 @@ func (s *diskStore) pace(n int) {
 	if s.awaited.Load() > 0 || s.disk.hurried() {
 		return
 	}
-	t := time.NewTimer(time.Second * time.Duration(n) / paceBytes)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-s.disk.stop:
-	}
+	s.disk.rests(time.Second * time.Duration(n) / paceBytes)
 }
 
 // yielder lets others run now and then in a long loop: a checkpoint has time, and

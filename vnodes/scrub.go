@@ -81,7 +81,7 @@ func (d *Disk) scrubFile(name string, pace *pace) (found, err error) {
 // one holds checkpoints up, and reads as fast as it can.
 func (d *Disk) scrubOnce(name string, pace *pace, last bool) (found error, again bool, err error) {
 	if s := d.storeNamed(name); s != nil && last {
-		s.checkpointing.Lock()
+		s.lockCheckpoints()
 		defer s.checkpointing.Unlock()
 		pace = nil
 	}

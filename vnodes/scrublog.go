@@ -2,7 +2,6 @@ package vnodes
 
 import (
 	"bytes"
-	"encoding/binary"
 	"errors"
 	"hash/crc32"
 	"io"
@@ -109,35 +108,28 @@ func (c *segmentCheck) bytes(at, n int64) ([]byte, error) {
 
 // entry checks the entry at offset at and returns where it ends.
 func (c *segmentCheck) entry(at, limit int64) (next int64, ok bool, err error) {
-	be := binary.BigEndian
 	if at+entrySize > limit {
 		return 0, false, nil
 	}
-	head, err := c.bytes(at, entryHead)
+	b, err := c.bytes(at, entryHead)
 	if err != nil {
 		return 0, false, err
 	}
-	if be.Uint32(head[4:]) != entryMagic || be.Uint32(head) != placedSum(c.seed, at, head[4:]) {
+	head, ok := decodeHead(b, c.seed, at)
+	if next = at + entrySize + head.length; !ok || next > limit {
 		return 0, false, nil
 	}
-	want, length, file := be.Uint32(head[8:]), int64(be.Uint32(head[12:])), be.Uint64(head[20:])
-	next = at + entrySize + length
-	if next > limit {
-		return 0, false, nil
-	}
-	sum := uint32(0)
-	for off := at + entryHead; off < at+entryHead+length; off += scrubPiece {
-		b, err := c.bytes(off, min(scrubPiece, at+entryHead+length-off))
+	sum, end := uint32(0), next-entryFoot
+	for off := at + entryHead; off < end; off += scrubPiece {
+		b, err := c.bytes(off, min(scrubPiece, end-off))
 		if err != nil {
 			return 0, false, err
 		}
 		sum = crc32.Update(sum, castagnoli(), b)
 	}
-	foot, err := c.bytes(next-entryFoot, entryFoot)
-	if err != nil {
+	if b, err = c.bytes(end, entryFoot); err != nil {
 		return 0, false, err
 	}
-	ok = sum == want && be.Uint32(foot) == placedSum(c.seed, next-entryFoot, foot[4:]) &&
-		int64(be.Uint32(foot[4:])) == at && be.Uint64(foot[8:]) == file
-	return next, ok, nil
+	start, file, ok := decodeFoot(b, c.seed, end)
+	return next, ok && start == at && file == head.file && sum == head.payloadSum, nil
 }
