@@ -39,7 +39,7 @@ flips: ## bits are flipped in every page of the files of real nodes: minutes
 
 bench-storage: ## the storage engine beside what the disk can do; LENGTH=5s SUSTAINED=60s KEYS=2000000
 	RINGCORE_BENCH_STORAGE=$(or $(LENGTH),5s) RINGCORE_BENCH_SUSTAINED=$(or $(SUSTAINED),60s) RINGCORE_BENCH_KEYS=$(or $(KEYS),2000000) \
-		$(GO) test -count=1 -timeout 30m -run '^TestStorageBench$$' -v ./vnodes/
+		$(GO) test -count=1 -timeout 30m -run '^Test(Storage|Stall)Bench$$' -v ./vnodes/
 
 bench-start: ## start after kill -9: a gigabyte of state and a full log; 1,024 partitions; MB=1200 SOFT=1 DIR=…
 	$(if $(DIR),TMPDIR=$(DIR) )SOFT=$(SOFT) RINGCORE_BENCH_START=$(or $(MB),1200) $(GO) test -count=1 -timeout 30m -run '^TestStartBench$$' -v ./cmd/ringcore/

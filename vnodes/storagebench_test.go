@@ -1,6 +1,7 @@
 package vnodes
 
 import (
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
@@ -80,8 +81,19 @@ func TestStorageBench(t *testing.T) {
 	}
 	kinds := setting("SUBJECTS", "abc")
 	results := make(map[string]measured)
+	subjects := make(map[rune]benchSubject)
+	open := func(kind rune) benchSubject {
+		if subjects[kind] == nil {
+			subjects[kind] = openBench(t, string(kind), filepath.Join(dir, string(kind)), keys)
+		}
+		return subjects[kind]
+	}
+	if alone := slices.Index(counts, 1); alone >= 0 {
+		counts = slices.Delete(counts, alone, alone+1)
+		takeTurns(t, length, keys, kinds, open, results)
+	}
 	for _, k := range kinds {
-		subject := openBench(t, string(k), filepath.Join(dir, string(k)), keys)
+		subject := open(k)
 		for _, n := range counts {
 			results[fmt.Sprint(n, string(k))] = measure(t, n, length, keys, subject.put)
 		}
@@ -94,11 +106,29 @@ func TestStorageBench(t *testing.T) {
 		}
 		subject.close(t)
 	}
-	for _, n := range counts {
+	for _, n := range append([]int{1}, counts...) {
 		a, b, c := results[fmt.Sprint(n, "a")], results[fmt.Sprint(n, "b")], results[fmt.Sprint(n, "c")]
 		row(n, "(a) bare loop", a, "\t")
 		row(n, "(b) engine", b, fmt.Sprintf("%.2f\t%.1f", b.rate/a.rate, b.rate/c.rate))
 		row(n, "(c) commit per file", c, "\t")
+	}
+}
+
+// takeTurns measures one caller: what that gets is the disk's mood, so (a) and (b)
+// are measured in turns, and each result is the one with the median of p50.
+func takeTurns(t *testing.T, length time.Duration, keys int, kinds string, open func(rune) benchSubject, results map[string]measured) {
+	const turns = 9
+	all := make(map[rune][]measured)
+	for range turns {
+		for _, k := range kinds {
+			if subject := open(k); k != 'c' || len(all[k]) == 0 {
+				all[k] = append(all[k], measure(t, 1, length/4, keys, subject.put))
+			}
+		}
+	}
+	for k, m := range all {
+		slices.SortFunc(m, func(a, b measured) int { return cmp.Compare(a.p50, b.p50) })
+		results[fmt.Sprint(1, string(k))] = m[len(m)/2]
 	}
 }
 
