@@ -228,6 +228,8 @@ func (o *operation) expire() {
 		o.settle(wire.Maybe, text)
 	case o.lastCode == wire.Deadline, o.lastCode == wire.DiskFull:
 		o.settle(o.lastCode, text)
+	case o.lastCode == wire.OK && !time.Now().Before(o.deadline):
+		o.settle(wire.Deadline, message("the deadline passed before a replica was asked"))
 	default:
 		o.settle(wire.Unavailable, text)
 	}

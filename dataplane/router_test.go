@@ -1,6 +1,7 @@
 package dataplane
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"testing"
@@ -144,6 +145,17 @@ func TestMovedForEverEndsAsUnavailable(t *testing.T) {
 			t.Fatalf("after %v", took)
 		}
 	})
+}
+
+// A deadline that has passed already is no word about replicas.
+func TestDeadlineBeforeAnybodyWasAsked(t *testing.T) {
+	c := newFakeCluster(t, 1, abc("a"), "a", "b")
+	ctx, cancel := context.WithDeadline(t.Context(), time.Now().Add(-time.Second))
+	defer cancel()
+	for _, at := range []ring.NodeID{"a", "b"} {
+		_, err := c.nodes[at].router.Command(ctx, testService, wire.Call{Bucket: "b", Key: []byte("k"), Body: []byte("add")})
+		wantCode(t, err, wire.Deadline, "before")
+	}
 }
 
 // A request that may not hop and reaches a node without the slot is answered Moved,

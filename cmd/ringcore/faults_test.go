@@ -176,13 +176,15 @@ func (p *process) heals(t *testing.T, passes float64) (rebuilt float64) {
 // vnodeFiles are p's files that match a pattern under its vnodes' folder.
 func (p *process) vnodeFiles(t *testing.T, pattern string) []string {
 	t.Helper()
-	dir := p.args[slices.Index(p.args, "--data-dir")+1]
-	files, err := filepath.Glob(filepath.Join(dir, "clusters", "*", "vnodes", pattern))
+	files, err := filepath.Glob(filepath.Join(p.dir(), "clusters", "*", "vnodes", pattern))
 	if err != nil || len(files) == 0 {
 		t.Fatal(pattern, files, err)
 	}
 	return files
 }
+
+// dir is p's data directory.
+func (p *process) dir() string { return p.args[slices.Index(p.args, "--data-dir")+1] }
 
 // flipBit inverts a random bit of a page of a file; false if it has no such page.
 func flipBit(t *testing.T, path string, page int) bool {

@@ -58,6 +58,7 @@ func (l *load) run(ctx context.Context) *loadResult {
 // call is one caller. A request that the end of the run cuts off does not count.
 func (l *load) call(ctx context.Context, r *loadResult) {
 	value := randomValue(l.valueSize)
+	end, _ := ctx.Deadline()
 	for n := 0; ctx.Err() == nil; n++ {
 		key := benchKey(rand.IntN(l.keys))
 		begin := time.Now()
@@ -70,7 +71,7 @@ func (l *load) call(ctx context.Context, r *loadResult) {
 		switch {
 		case err == nil:
 			r.latency.record(time.Since(begin))
-		case ctx.Err() == nil:
+		case ctx.Err() == nil && time.Now().Before(end):
 			r.errors++
 			r.last = err
 		}
