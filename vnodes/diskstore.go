@@ -133,6 +133,12 @@ func (s *diskStore) usableLocked() error {
 	return s.failed
 }
 
+func (s *diskStore) ID() uint64 {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.state.file
+}
+
 func (s *diskStore) MaxTime() uint64 {
 	s.mu.RLock()
 	defer s.mu.RUnlock()

@@ -11,7 +11,8 @@ import (
 // memFile is what a MemoryStorage keeps under a name; it outlives the stores
 // that are opened on it. Records in it are never changed, only replaced.
 type memFile struct {
-	id Identity
+	id     Identity
+	number uint64 // Store.ID
 
 	mu      sync.RWMutex // held for one batch, one record or one chunk
 	records btree.Map[string, Record]
@@ -88,6 +89,8 @@ func (s *memStore) Digest() Digest {
 	defer s.file.mu.RUnlock()
 	return s.file.digest
 }
+
+func (s *memStore) ID() uint64 { return s.file.number }
 
 func (s *memStore) MaxTime() uint64 {
 	s.file.mu.RLock()

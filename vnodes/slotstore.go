@@ -139,6 +139,16 @@ func (s *slotStore) Digest() Digest {
 	return st.Digest()
 }
 
+// ID implements Store. It makes the file if there is none: from then on the data
+// have a name.
+func (s *slotStore) ID() uint64 {
+	st, err := s.make()
+	if err != nil {
+		return 0
+	}
+	return st.ID()
+}
+
 // MaxTime implements Store.
 func (s *slotStore) MaxTime() uint64 {
 	st, _ := s.get()

@@ -92,7 +92,7 @@ func (m *memoryStorage) Create(id Identity, name string) (Store, error) {
 	if m.files[name] != nil {
 		return nil, fmt.Errorf("create %s: %w", name, fs.ErrExist)
 	}
-	f := &memFile{id: id}
+	f := &memFile{id: id, number: newFileID()}
 	m.files[name], m.open[f] = f, true
 	return &memStore{file: f, storage: m}, nil
 }

@@ -167,3 +167,35 @@ func TestCreateAfterCrash(t *testing.T) {
 		t.Errorf("the half file: %v", err)
 	}
 }
+
+// A store's id is that of its data: it outlives names, openings and copies of the
+// file, and never comes back after a Drop.
+func TestStoreID(t *testing.T) {
+	eachStorage(t, func(t *testing.T, open func(testing.TB) Storage) {
+		s := open(t)
+		st := createStore(t, s)
+		id := st.ID()
+		put(t, st, "a", "1", 1)
+		if ds, ok := st.(*diskStore); ok {
+			if err := rewriteNow(ds, 0); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if st.ID() != id || id == 0 {
+			t.Errorf("id %d became %d", id, st.ID())
+		}
+		if err := st.Close(); err != nil {
+			t.Fatal(err)
+		}
+		st = openStore(t, s)
+		if st.ID() != id {
+			t.Errorf("id %d opens as %d", id, st.ID())
+		}
+		if err := st.Drop(); err != nil {
+			t.Fatal(err)
+		}
+		if again := createStore(t, s).ID(); again == id || again == 0 {
+			t.Errorf("the store after %d has %d", id, again)
+		}
+	})
+}

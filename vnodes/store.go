@@ -30,6 +30,10 @@ type Store interface {
 	// Digest describes the appended state: number of records, tombstones included,
 	// and the sum over them of RecordHash. Two stores with equal digests hold the same.
 	Digest() Digest
+	// ID names these data, from when the store was made until it is dropped: no other
+	// store has ever had it, so that whoever has lost its data comes back with another.
+	// It is 0 once a store that was never written to is closed, or cannot be opened.
+	ID() uint64
 	// MaxTime is at least every stamp's time in the store.
 	MaxTime() uint64
 	// Sync waits until everything appended before is durable.

@@ -80,6 +80,39 @@ func (t *Tx) read(key []byte) (Record, bool, error) {
 	return t.store.Get(key)
 }
 
+// Actor names this vnode's copy of the partition's records: a replica that has lost
+// them, or got them anew, has another one, and no two ever have the same. A counter of
+// its own that a copy keeps under its Actor is therefore counted on by nobody else.
+// It is for commands; the first failure makes it 0.
+func (t *Tx) Actor() uint64 {
+	if t.stamp == nil && t.err == nil {
+		t.err = errReadOnly
+	}
+	if t.err != nil {
+		return 0
+	}
+	actor := t.store.ID()
+	if actor == 0 {
+		t.err = wire.Errorf(wire.Unavailable, "the partition's store cannot be opened")
+	}
+	return actor
+}
+
+// NewStamp is a stamp that nobody has been or will be given: later than every stamp
+// that this node has issued or met in a write, and than have. It is for commands that
+// name events in values of their own; Put and Delete take one by themselves.
+func (t *Tx) NewStamp(have Stamp) Stamp {
+	if t.stamp == nil && t.err == nil {
+		t.err = errReadOnly
+	}
+	if t.err != nil {
+		return Stamp{}
+	}
+	var s Stamp
+	s, t.err = t.stamp(have)
+	return s
+}
+
 // Put stores value under key. Both are copied.
 func (t *Tx) Put(key, value []byte) { t.write(key, 0, bytes.Clone(value)) }
 

@@ -159,6 +159,41 @@ func TestTxOfQueryIsReadOnly(t *testing.T) {
 	}
 }
 
+// Commands can name their vnode's copy and moments of it.
+func TestTxNames(t *testing.T) {
+	n, s := scriptedNode(t)
+	var actors []uint64
+	var stamps []Stamp
+	for range 2 {
+		n.run(s, func(tx *Tx) ([]byte, error) {
+			actors = append(actors, tx.Actor())
+			stamps = append(stamps, tx.NewStamp(Stamp{}), tx.NewStamp(Stamp{}))
+			return nil, tx.Err()
+		})
+		n.stop()
+		n.start()
+	}
+	if len(actors) != 2 || actors[0] == 0 || actors[1] != actors[0] {
+		t.Errorf("actors %d: want one name, also after a restart", actors)
+	}
+	for i := 1; i < len(stamps); i++ {
+		if stamps[i].Compare(stamps[i-1]) <= 0 {
+			t.Errorf("stamp %v after %v", stamps[i], stamps[i-1])
+		}
+	}
+	s.query = func(tx *Tx) ([]byte, error) { return nil, errors.Join(errIf(tx.Actor() != 0), errIf(!tx.NewStamp(Stamp{}).IsZero())) }
+	if got := n.ask(request(wire.OpRead, n.w.ring(), "kv", "a", "")); got.code != wire.Internal || !strings.Contains(string(got.body), errReadOnly.Error()) {
+		t.Errorf("a query that names: %v", got)
+	}
+}
+
+func errIf(wrong bool) error {
+	if wrong {
+		return errors.New("a query was given a name")
+	}
+	return nil
+}
+
 // A command without writes has no effect for the others.
 func TestTxWithoutWrites(t *testing.T) {
 	n, s := scriptedNode(t)
