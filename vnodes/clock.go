@@ -36,7 +36,9 @@ type Reserver interface {
 // issues only up to a ceiling that it has made durable before, and begins above
 // the ceiling that it finds. All methods may be called from any goroutine.
 //
-// A time is milliseconds since 1970 shifted left by 16, plus a counter.
+// A time is milliseconds since 1970 in 1/65,536ths: what is issued within one such
+// step counts on. Nodes whose clocks agree therefore order what one after the other
+// has written, also within a millisecond.
 type Clock struct {
 	node    uint64
 	now     func() time.Time
@@ -171,7 +173,13 @@ func (c *Clock) Close() error {
 	return r.err
 }
 
-// clockTime is t with a counter of 0; times before 1970 are 1970.
-func clockTime(t time.Time) uint64 { return uint64(max(t.UnixMilli(), 0)) << 16 }
+// clockTime is t as a time of the clock; times before 1970 are 1970.
+func clockTime(t time.Time) uint64 {
+	ms := t.UnixMilli()
+	if ms < 0 {
+		return 0
+	}
+	return uint64(ms)<<16 | uint64(t.Nanosecond()%1e6)<<16/1e6
+}
 
 func clockSpan(d time.Duration) uint64 { return uint64(d.Milliseconds()) << 16 }

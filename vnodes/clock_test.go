@@ -104,6 +104,30 @@ func TestClockNeverRepeats(t *testing.T) {
 	})
 }
 
+// Two nodes that do not talk, whose clocks agree, stamp in the order in which they
+// are asked, though all of it happens within a millisecond.
+func TestClocksAgreeWithinAMillisecond(t *testing.T) {
+	wall := time.UnixMilli(1_700_000_000_000)
+	now := func() time.Time { return wall }
+	a, b := newTestClock(t, now, new(memReserver)), newTestClock(t, now, new(memReserver))
+	var last uint64
+	for i := range 60 {
+		c := a
+		if i%3 > 0 {
+			c = b
+		}
+		wall = wall.Add(10 * time.Microsecond)
+		next, err := c.Now()
+		if err != nil || next <= last {
+			t.Fatalf("stamp %d after %d, %v", next, last, err)
+		}
+		last = next
+	}
+	if got := time.UnixMilli(int64(last >> 16)); got != wall.Truncate(time.Millisecond) {
+		t.Errorf("the last stamp is of %v, it is %v", got, wall)
+	}
+}
+
 // A busy clock writes its ceiling a few times a second, without making anyone
 // wait; an idle one not at all.
 func TestClockReservesAhead(t *testing.T) {
