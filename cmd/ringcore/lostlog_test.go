@@ -45,7 +45,7 @@ func mustEndForLog(t *testing.T, p *process) {
 	t.Helper()
 	p.awaitExit(exitFailed)
 	if said := p.said(); !strings.Contains(said, "commit log failed: this node acknowledges no more writes") ||
-		!strings.Contains(said, "ringcore: node n1 stopped: the commit log failed, so this node stops; see to its disk and start it again") {
+		!strings.Contains(said, "ringcore: node "+p.name+" stopped: the commit log failed, so this node stops; see to its disk and start it again") {
 		t.Errorf("it said:\n%s", said)
 	}
 }
@@ -53,28 +53,7 @@ func mustEndForLog(t *testing.T, p *process) {
 // The same on a file system that fails under the node: every write and sync is an
 // I/O error from one moment on.
 func TestFailingFileSystem(t *testing.T) {
-	if os.Getuid() != 0 || runtime.GOOS != "linux" {
-		t.Skip("a file system in a file is mounted, which takes root on Linux")
-	}
-	base := t.TempDir()
-	image, disk := filepath.Join(base, "image"), filepath.Join(base, "disk")
-	if err := errors.Join(os.WriteFile(image, nil, 0o600), os.Truncate(image, 256<<20), os.Mkdir(disk, 0o700)); err != nil {
-		t.Fatal(err)
-	}
-	mount := func() error {
-		out, err := exec.Command("mount", "-t", "ext4", "-o", "loop", image, disk).CombinedOutput()
-		if err != nil {
-			return fmt.Errorf("%w: %s", err, out)
-		}
-		return nil
-	}
-	if out, err := exec.Command("mkfs.ext4", "-q", "-F", image).CombinedOutput(); err != nil {
-		t.Skipf("no ext4 file system can be made here: %v: %s", err, out)
-	}
-	if err := mount(); err != nil {
-		t.Skipf("no file system in a file can be mounted here: %v", err)
-	}
-	t.Cleanup(func() { unmount(t, disk) })
+	disk, mount := ownDisk(t)
 	p := startProcess(t, "n1", "--partitions", "8", "--replicas", "1", "--data-dir", filepath.Join(disk, "n1"))
 	f := newFiller(t, p.addr, 1<<10)
 	for range 500 {
@@ -91,10 +70,39 @@ func TestFailingFileSystem(t *testing.T) {
 	f.run(ctx)
 	mustEndForLog(t, p)
 	unmount(t, disk)
-	if err := mount(); err != nil {
+	if err := mount("loop"); err != nil {
 		t.Fatal(err)
 	}
 	p.restart()
 	f.check(t.Context())
 	p.stop()
+}
+
+// ownDisk mounts a file system of its own for a test, and returns its folder and how
+// to mount it again.
+func ownDisk(t *testing.T) (disk string, mount func(options string) error) {
+	t.Helper()
+	if os.Getuid() != 0 || runtime.GOOS != "linux" {
+		t.Skip("a file system in a file is mounted, which takes root on Linux")
+	}
+	base := t.TempDir()
+	image, disk := filepath.Join(base, "image"), filepath.Join(base, "disk")
+	if err := errors.Join(os.WriteFile(image, nil, 0o600), os.Truncate(image, 256<<20), os.Mkdir(disk, 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	mount = func(options string) error {
+		out, err := exec.Command("mount", "-t", "ext4", "-o", options, image, disk).CombinedOutput()
+		if err != nil {
+			return fmt.Errorf("%w: %s", err, out)
+		}
+		return nil
+	}
+	if out, err := exec.Command("mkfs.ext4", "-q", "-F", image).CombinedOutput(); err != nil {
+		t.Skipf("no ext4 file system can be made here: %v: %s", err, out)
+	}
+	if err := mount("loop"); err != nil {
+		t.Skipf("no file system in a file can be mounted here: %v", err)
+	}
+	t.Cleanup(func() { unmount(t, disk) })
+	return disk, mount
 }

@@ -188,7 +188,8 @@ func (a *app) serve(ctx context.Context, cfg ringcore.Config, ready func(ringcor
 		cfg.Logger.Info("stopping", "node", n.Info().Name)
 	case <-n.Done():
 		if err := n.Err(); err != nil {
-			return false, errors.Join(fmt.Errorf("node %s stopped: %w", n.Info().Name, err), n.Close())
+			_ = n.Close() // what fails after that is the consequence, and logged
+			return false, fmt.Errorf("node %s stopped: %w", n.Info().Name, err)
 		}
 		left = true
 	}
