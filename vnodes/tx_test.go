@@ -181,7 +181,9 @@ func TestTxNames(t *testing.T) {
 			t.Errorf("stamp %v after %v", stamps[i], stamps[i-1])
 		}
 	}
-	s.query = func(tx *Tx) ([]byte, error) { return nil, errors.Join(errIf(tx.Actor() != 0), errIf(!tx.NewStamp(Stamp{}).IsZero())) }
+	s.query = func(tx *Tx) ([]byte, error) {
+		return nil, errors.Join(errIf(tx.Actor() != 0), errIf(!tx.NewStamp(Stamp{}).IsZero()))
+	}
 	if got := n.ask(request(wire.OpRead, n.w.ring(), "kv", "a", "")); got.code != wire.Internal || !strings.Contains(string(got.body), errReadOnly.Error()) {
 		t.Errorf("a query that names: %v", got)
 	}
