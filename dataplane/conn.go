@@ -27,6 +27,7 @@ type conn struct {
 	out     *outbox
 	ctx     context.Context // done when the connection is gone
 
+	transit     transit // reader only
 	maxInFlight int64
 	maxBytes    int64 // of the bodies of requests under way
 	maxBody     int
@@ -71,8 +72,14 @@ func (c *conn) take(f wire.Frame) error {
 		return fmt.Errorf("frame of kind %d where a request was expected", f.Kind)
 	}
 	r := &Request{Header: f.Header, Body: f.Body, From: c.from, conn: c}
+	now := time.Now()
+	age := c.transit.age(now, f.Sent)
+	late := f.TimeoutMS > 0 && age >= f.Timeout()
+	if late && age > longTransit {
+		return fmt.Errorf("a request was on its way for %v, longer than it had time", age)
+	}
 	if f.TimeoutMS > 0 {
-		r.Deadline = time.Now().Add(f.Timeout())
+		r.Deadline = now.Add(f.Timeout() - age)
 	}
 	inFlight, bytes := c.inFlight.Add(1), c.bytes.Add(int64(len(r.Body)))
 	switch {
@@ -82,6 +89,8 @@ func (c *conn) take(f wire.Frame) error {
 		r.Reply(wire.WrongCluster, c.epoch(), []byte("the request is meant for another cluster"))
 	case f.Op == wire.OpPing && c.kind != wire.ConnStrange:
 		r.Reply(wire.OK, c.epoch(), nil)
+	case late:
+		r.Reply(wire.Deadline, c.epoch(), []byte("the deadline passed before the request arrived"))
 	case inFlight > c.maxInFlight || bytes > c.maxBytes:
 		r.Reply(wire.Overload, c.epoch(), []byte("too many requests under way on this connection"))
 	default:

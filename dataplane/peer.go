@@ -191,7 +191,9 @@ func (p *Peers) dial(ctx context.Context, node ring.NodeID, conn byte) (net.Conn
 	}
 	ctx, cancel := context.WithTimeout(ctx, p.cfg.DialTimeout)
 	defer cancel()
-	c, _, err := dialHello(ctx, p.cfg.Connect, addr, conn, p.cfg.Identity.hello(node))
+	say := p.cfg.Identity.hello(node)
+	say.Sent = wire.SentAt(p.now())
+	c, _, err := dialHello(ctx, p.cfg.Connect, addr, conn, say)
 	if err != nil {
 		return nil, fmt.Errorf("connect to %s: %w", addr, err)
 	}

@@ -112,15 +112,16 @@ func (p *Peers) send(node ring.NodeID, h *wire.Header, body []byte, deadline tim
 		return wire.Errorf(wire.TooLarge, "the request is %d bytes long, %d are allowed", len(body), wire.MaxBody)
 	}
 	c := call{done: done}
+	now := time.Now()
 	if !deadline.IsZero() {
-		left := time.Until(deadline)
+		left := deadline.Sub(now)
 		if left <= 0 {
 			return wire.Errorf(wire.Deadline, "the deadline passed before the request to node %s was sent", node)
 		}
 		h.SetTimeout(left)
 		c.deadline = max(deadline.Sub(p.born), 1)
 	}
-	h.Kind, h.Cluster = wire.KindRequest, p.check
+	h.Kind, h.Cluster, h.Sent = wire.KindRequest, p.check, wire.SentAt(now.Sub(p.born))
 	if h.Epoch == 0 {
 		h.Epoch = p.cfg.Epoch()
 	}
@@ -272,5 +273,5 @@ func (p *Peers) broke(node ring.NodeID, err error) {
 }
 
 func (p *Peers) pingHeader() wire.Header {
-	return wire.Header{Kind: wire.KindRequest, Op: wire.OpPing, Cluster: p.check, Epoch: p.cfg.Epoch()}
+	return wire.Header{Kind: wire.KindRequest, Op: wire.OpPing, Cluster: p.check, Epoch: p.cfg.Epoch(), Sent: wire.SentAt(p.now())}
 }

@@ -128,7 +128,7 @@ func (s *Server) serve(c *tracked) {
 		case wire.ConnStream:
 			s.cfg.Streams.ServeStream(s.ctx, newStream(c, from, s.cfg.Identity.ClusterID, s.cfg.MaxBody))
 		default:
-			err = s.serveRequests(c, kind, from)
+			err = s.serveRequests(c, kind, from, hello.Sent)
 		}
 	}
 	_ = c.Close()
@@ -192,7 +192,7 @@ func (s *Server) serves(kind byte) bool {
 	return true
 }
 
-func (s *Server) serveRequests(nc net.Conn, kind byte, from ring.NodeID) error {
+func (s *Server) serveRequests(nc net.Conn, kind byte, from ring.NodeID, sent uint32) error {
 	ctx, cancel := context.WithCancel(s.ctx)
 	defer cancel()
 	c := &conn{
@@ -208,5 +208,6 @@ func (s *Server) serveRequests(nc net.Conn, kind byte, from ring.NodeID) error {
 	case wire.ConnStrange:
 		c.handler, c.maxBody = s.cfg.Strangers, min(c.maxBody, maxStrangerBody)
 	}
+	c.transit.age(time.Now(), sent)
 	return c.serve(cancel)
 }

@@ -59,7 +59,7 @@ const (
 //	24 partition u16 | 26 slot u8 | 27 flags u8 | 28 timeout ms u32   (32 bytes)
 //	32 gen u64
 //	40 epoch u64
-//	48 reserved, zero (12 bytes)
+//	48 sent ms u32 | 52 reserved, zero (8 bytes)
 //	60 CRC-32C of bytes 0 to 59 and the body
 type Header struct {
 	Kind      Kind
@@ -74,6 +74,7 @@ type Header struct {
 	TimeoutMS uint32 // what is left of the deadline; 0 for none
 	Gen       uint64 // of the partition, in the sender's ring
 	Epoch     uint64 // of the sender's ring
+	Sent      uint32 // of a request: when it was queued, on a clock of the sender's that never jumps; 0 if not told
 }
 
 // Frame is a header with its body.
@@ -104,7 +105,8 @@ func AppendFrame(dst []byte, h *Header, body []byte) []byte {
 	dst = binary.BigEndian.AppendUint32(dst, h.TimeoutMS)
 	dst = binary.BigEndian.AppendUint64(dst, h.Gen)
 	dst = binary.BigEndian.AppendUint64(dst, h.Epoch)
-	dst = append(dst, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+	dst = binary.BigEndian.AppendUint32(dst, h.Sent)
+	dst = append(dst, 0, 0, 0, 0, 0, 0, 0, 0)
 	sum := crc32.Update(crc32.Checksum(dst[start:], castagnoli), castagnoli, body)
 	dst = binary.BigEndian.AppendUint32(dst, sum)
 	return append(dst, body...)
@@ -153,6 +155,7 @@ func (h *Header) parse(b *[HeaderSize]byte, maxBody int) (int, error) {
 	h.TimeoutMS = binary.BigEndian.Uint32(b[28:])
 	h.Gen = binary.BigEndian.Uint64(b[32:])
 	h.Epoch = binary.BigEndian.Uint64(b[40:])
+	h.Sent = binary.BigEndian.Uint32(b[48:])
 	return int(n), nil
 }
 
@@ -173,6 +176,10 @@ func (h *Header) SetTimeout(d time.Duration) {
 	ms := int64((d + time.Millisecond - 1) / time.Millisecond)
 	h.TimeoutMS = uint32(min(max(ms, 1), 1<<32-1))
 }
+
+// SentAt makes d, the time since the sender's clock began, the header's Sent. It wraps
+// around after 49 days, which does no harm: only differences count.
+func SentAt(d time.Duration) uint32 { return uint32(max(d.Milliseconds(), 1)) }
 
 // ClusterCheck is the header's short form of a cluster id: FNV-1a, never 0.
 func ClusterCheck(id string) uint32 { return fnv32(id) }

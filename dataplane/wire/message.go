@@ -46,6 +46,7 @@ type Hello struct {
 	Addr      string   `json:"addr,omitempty"`       // the speaker's --addr as others dial it
 	Versions  [2]int   `json:"versions"`             // lowest and highest protocol version spoken
 	Caps      []string `json:"caps,omitempty"`
+	Sent      uint32   `json:"sent,omitempty"` // as in the headers of the requests that follow
 }
 
 // Introduction is what nodes tell each other about themselves.
