@@ -17,6 +17,7 @@ const (
 
 	keepBuffer = 1 << 20 // a longer write buffer is given back after use
 	readBuffer = 64 << 10
+	writePiece = 128 << 10 // of a long batch, is given to the kernel at once
 
 	defaultMaxConns        = 4096
 	defaultMaxInFlight     = 1024
@@ -27,12 +28,12 @@ const (
 const (
 	defaultHelloTimeout = 5 * time.Second
 	defaultDialTimeout  = time.Second
-	strangerTimeout     = 10 * time.Second // of CallStranger, unless its context says less
-	writeTimeout        = 30 * time.Second // for one write: then the other side has stopped reading
+	strangerTimeout     = 10 * time.Second     // of CallStranger, unless its context says less
+	writeTimeout        = 30 * time.Second     // for one write: then the other side has stopped reading
+	writeWaited         = 5 * time.Millisecond // for one write: then it waited for the other side to read
 
 	tendEvery  = 50 * time.Millisecond  // how late a deadline or a hung peer may be noticed
 	redialWait = 250 * time.Millisecond // between two attempts to reach a peer that is not up
-	pingAfter  = 500 * time.Millisecond // of silence with requests pending
-	hungAfter  = time.Second            // of the same: the peer is marked failed
-	dropAfter  = 15 * time.Second       // of the same: the connection is given up
+	pingAfter  = 250 * time.Millisecond // of silence: the peer is asked for a sign of life
+	hungAfter  = 900 * time.Millisecond // of the same: the connection is given up
 )

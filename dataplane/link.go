@@ -25,18 +25,17 @@ type link struct {
 	node  ring.NodeID
 	c     net.Conn
 	out   *outbox
-	now   func() time.Duration // the Peers' clock
 	saw   func(ring.NodeID, uint64)
-	heard atomic.Int64 // when bytes last came in, on that clock
+	heard atomic.Bool // bytes have come in since tick last looked
+	quiet int         // calls of tick since something was heard; tick's own
 	max   int
 
 	mu      sync.Mutex // held for a few instructions, never while done is called
 	id      uint64     // the last request's
 	pending map[uint64]call
-	since   time.Duration // when pending was last empty
 	pinging bool
-	hung    bool // marked failed for its silence
 	closed  bool
+	why     error // why this side ended the connection, if it did
 }
 
 // send queues a request. If it returns an error the request surely does not run
@@ -53,9 +52,6 @@ func (l *link) send(h *wire.Header, body []byte, c call) *wire.Error {
 	}
 	l.id++
 	h.ID = l.id
-	if len(l.pending) == 0 {
-		l.since = l.now()
-	}
 	c.taken = l.out.taken.Load()
 	l.pending[h.ID] = c
 	l.mu.Unlock()
@@ -90,22 +86,29 @@ func (l *link) run() error {
 		_ = l.c.Close() // wakes the reader
 	})
 	err := l.read()
-	l.close()
+	l.close(err)
 	writer.Wait()
-	return err
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.why
 }
 
-// close ends run soon. It may be called again.
-func (l *link) close() {
+// close ends run soon, for the reason why. It may be called again.
+func (l *link) close(why error) {
+	l.mu.Lock()
+	if l.why == nil {
+		l.why = why
+	}
+	l.mu.Unlock()
 	l.out.close()
 	_ = l.c.Close()
 }
 
-// Read notes when the peer was last heard; one call brings many answers.
+// Read notes that the peer was heard; one call brings many answers.
 func (l *link) Read(p []byte) (int, error) {
 	n, err := l.c.Read(p)
 	if n > 0 {
-		l.heard.Store(int64(l.now()))
+		l.heard.Store(true)
 	}
 	return n, err
 }
@@ -162,14 +165,16 @@ func (l *link) expire(now time.Duration) {
 	}
 }
 
-// silence is how long the peer has owed an answer without sending a byte.
-func (l *link) silence(now time.Duration) time.Duration {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if len(l.pending) == 0 {
+// tick is to be called every tendEvery. It returns for how long the peer has been silent,
+// counted in ticks: a node that was stopped itself finds what came meanwhile unread, and
+// must not take everybody else for dead.
+func (l *link) tick() time.Duration {
+	if l.heard.Swap(false) || l.out.drain.Swap(false) {
+		l.quiet = 0
 		return 0
 	}
-	return now - max(l.since, time.Duration(l.heard.Load()))
+	l.quiet++
+	return time.Duration(l.quiet) * tendEvery
 }
 
 // ping asks the peer for a sign of life unless one is awaited; answered is called
@@ -183,25 +188,18 @@ func (l *link) ping(h wire.Header, answered func()) {
 		return
 	}
 	c := call{done: func(_ wire.Frame, err error) {
-		l.mu.Lock()
-		l.pinging, l.hung = false, l.hung && err != nil
-		l.mu.Unlock()
+		l.pinged()
 		if err == nil {
 			answered()
 		}
 	}}
 	if err := l.send(&h, nil, c); err != nil {
-		l.mu.Lock()
-		l.pinging = false
-		l.mu.Unlock()
+		l.pinged()
 	}
 }
 
-// markHung reports whether the peer was not yet taken for hung.
-func (l *link) markHung() bool {
+func (l *link) pinged() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	was := l.hung
-	l.hung = true
-	return !was
+	l.pinging = false
 }

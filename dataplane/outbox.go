@@ -25,6 +25,7 @@ type outbox struct {
 	taken atomic.Uint64 // how often run has taken the queue; raised while mu is held
 	max   int           // bytes in the queue from which on it is full
 	full  atomic.Bool   // the queue is full; a hint, exact under mu
+	drain atomic.Bool   // a write has waited until the other side took something; whoever asks sets it back
 
 	mu     sync.Mutex // held to copy a frame, never while writing
 	more   sync.Cond  // there is something to write, or closed
@@ -109,16 +110,33 @@ func (o *outbox) run() error {
 		if !ok {
 			return nil
 		}
-		if err := o.c.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
-			return err
-		}
-		if _, err := o.c.Write(batch); err != nil {
+		if err := o.write(batch); err != nil {
 			return err
 		}
 		if spare = batch[:0]; cap(spare) > keepBuffer {
 			spare = nil
 		}
 	}
+}
+
+// write gives batch to the kernel, a long one in pieces. A piece that had to wait and was
+// taken in the end shows that the other side's kernel, at least, reads: on a slow link
+// that may be the only sign of life while a long frame is on its way.
+func (o *outbox) write(batch []byte) error {
+	for len(batch) > 0 {
+		piece := batch[:min(len(batch), writePiece)]
+		begun := time.Now()
+		if err := o.c.SetWriteDeadline(begun.Add(writeTimeout)); err != nil {
+			return err
+		}
+		if _, err := o.c.Write(piece); err != nil {
+			return err
+		}
+		if batch = batch[len(piece):]; len(batch) > 0 && time.Since(begun) > writeWaited {
+			o.drain.Store(true)
+		}
+	}
+	return nil
 }
 
 // take waits for frames and exchanges the queue for spare.

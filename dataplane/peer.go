@@ -13,18 +13,21 @@ import (
 
 // peer is one other node: the connection to it, or the way to one.
 //
-//	idle ─Send or probe→ dialling ─hello→ linked ─connection broke→ idle
+//	idle ─Send or probe→ dialling ─hello→ linked ─connection broke, or silent for long→ idle
 //	dialling ─refused→ idle, and no dial before retryAt
+//
+// Probes dial again while a dial hangs, so that a node is used as soon as it can be
+// reached: the first connection counts.
 type peer struct {
 	node ring.NodeID
 	own  *Peers
 
-	mu      sync.Mutex // held to look and to queue, never while dialling or calling done
-	link    *link      // nil unless linked
-	dialing bool
+	mu      sync.Mutex    // held to look and to queue, never while dialling or calling done
+	link    *link         // nil unless linked
+	dials   int           // under way
 	retryAt time.Duration // no dial before, on the Peers' clock
 	lost    error         // why there is no link, if there was a dial
-	waiting []waitingCall // until dialling ends
+	waiting []waitingCall // until a dial ends
 	bytes   int           // of their bodies
 }
 
@@ -44,7 +47,7 @@ func (p *peer) send(h *wire.Header, body []byte, c call) *wire.Error {
 		return l.send(h, body, c)
 	}
 	defer p.mu.Unlock()
-	if !p.dialing {
+	if p.dials == 0 {
 		if err := p.startDial(); err != nil {
 			return wire.Errorf(wire.Unavailable, "node %s cannot be reached: %v", p.node, err)
 		}
@@ -66,7 +69,8 @@ func (p *peer) startDial() error {
 	if !p.own.start(p.connect) {
 		return net.ErrClosed
 	}
-	p.dialing, p.retryAt = true, now+redialWait
+	p.dials++
+	p.retryAt = now + redialWait
 	return nil
 }
 
@@ -74,47 +78,68 @@ func (p *peer) startDial() error {
 func (p *peer) connect() {
 	c, err := p.own.dial(p.own.ctx, p.node, wire.ConnPeer)
 	if err != nil {
-		for _, w := range p.unlink(err) {
+		for _, w := range p.dialFailed(err) {
 			w.done(wire.Frame{}, wire.Errorf(wire.Unavailable, "node %s cannot be reached: %v", p.node, err))
 		}
 		return
 	}
 	l := p.own.newLink(p.node, c)
-	for _, w := range p.linkUp(l) {
+	unsent, first := p.linkUp(l)
+	for _, w := range unsent {
 		w.done(wire.Frame{}, wire.Errorf(wire.Overload, "too much waited for a connection to node %s", p.node))
 	}
+	if !first {
+		_ = c.Close()
+		return
+	}
 	if p.own.ctx.Err() != nil {
-		l.close() // Close may have come before there was a link to close
+		l.close(net.ErrClosed) // Close may have come before there was a link to close
 	}
 	err = l.run()
 	p.unlink(err)
 	l.fail(err)
 }
 
-// linkUp makes l the connection and sends what waited for it, in order; it
-// returns what does not fit.
-func (p *peer) linkUp(l *link) (unsent []waitingCall) {
-	p.own.liveness.Worked(p.node)
+// linkUp makes l the connection, unless there is one, and sends what waited for it, in
+// order; it returns what does not fit.
+func (p *peer) linkUp(l *link) (unsent []waitingCall, first bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.dials--
+	if p.link != nil {
+		return nil, false
+	}
+	p.own.liveness.Worked(p.node)
 	for i := range p.waiting {
 		if w := &p.waiting[i]; l.send(&w.h, w.body, w.call) != nil {
 			unsent = append(unsent, *w)
 		}
 	}
-	p.waiting, p.bytes, p.dialing, p.link = nil, 0, false, l
-	return unsent
+	p.waiting, p.bytes, p.link = nil, 0, l
+	return unsent, true
 }
 
-// unlink notes that there is no connection, marks the node failed, and returns
-// what waited for one.
-func (p *peer) unlink(cause error) []waitingCall {
-	p.own.broke(p.node, cause)
+// dialFailed notes that a dial came to nothing. Unless there is a connection by now the
+// node is marked failed, and what waited for one is returned.
+func (p *peer) dialFailed(cause error) (waiting []waitingCall) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	waiting := p.waiting
-	p.waiting, p.bytes, p.dialing, p.link, p.lost = nil, 0, false, nil, cause
+	p.dials--
+	if p.link != nil {
+		return nil
+	}
+	p.own.broke(p.node, cause)
+	waiting = p.waiting
+	p.waiting, p.bytes, p.lost = nil, 0, cause
 	return waiting
+}
+
+// unlink notes that the connection is gone, and marks the node failed.
+func (p *peer) unlink(cause error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.link, p.lost = nil, cause
+	p.own.broke(p.node, cause)
 }
 
 // probe tries to hear from a peer that is not up: by a ping if there is a
@@ -122,7 +147,7 @@ func (p *peer) unlink(cause error) []waitingCall {
 func (p *peer) probe() {
 	p.mu.Lock()
 	l := p.link
-	if l == nil && !p.dialing {
+	if l == nil {
 		_ = p.startDial() // too young or closed: the next probe tries again
 	}
 	p.mu.Unlock()
@@ -144,16 +169,11 @@ func (p *peer) tend(now time.Duration) {
 		return
 	}
 	l.expire(now)
-	silence := l.silence(now)
-	if silence > pingAfter {
+	switch silence := l.tick(); {
+	case silence >= hungAfter:
+		l.close(fmt.Errorf("not a byte came for %v, although it was asked for a sign of life", silence))
+	case silence >= pingAfter:
 		l.ping(p.own.pingHeader(), func() { p.own.liveness.Worked(p.node) })
-	}
-	if silence > hungAfter && l.markHung() {
-		p.own.log.Info("peer does not answer", "peer", p.node, "elapsed", silence)
-		p.own.liveness.Failed(p.node)
-	}
-	if silence > dropAfter {
-		l.close()
 	}
 }
 
@@ -179,7 +199,7 @@ func (p *peer) stop() {
 	l := p.link
 	p.mu.Unlock()
 	if l != nil {
-		l.close()
+		l.close(net.ErrClosed)
 	}
 }
 

@@ -254,10 +254,9 @@ func (p *Peers) list() []*peer {
 
 func (p *Peers) newLink(node ring.NodeID, c net.Conn) *link {
 	l := &link{
-		node: node, c: c, out: newOutbox(c, maxPeerQueued), now: p.now, saw: p.cfg.SawEpoch, max: p.cfg.MaxInFlight,
+		node: node, c: c, out: newOutbox(c, maxPeerQueued), saw: p.cfg.SawEpoch, max: p.cfg.MaxInFlight,
 		pending: make(map[uint64]call),
 	}
-	l.heard.Store(int64(p.now()))
 	return l
 }
 

@@ -171,11 +171,6 @@ func (r *Router) Query(ctx context.Context, service string, call wire.Call) ([]b
 }
 
 func (r *Router) wait(ctx context.Context, op wire.Op, service string, call wire.Call) ([]byte, error) {
-	type result struct {
-		code  wire.Code
-		epoch uint64
-		body  []byte
-	}
 	ctx, cancel := r.bounded(ctx)
 	defer cancel()
 	end, _ := ctx.Deadline()
@@ -185,16 +180,32 @@ func (r *Router) wait(ctx context.Context, op wire.Op, service string, call wire
 	})
 	select {
 	case a := <-answer:
-		if a.code != wire.OK {
-			return nil, &wire.Error{Code: a.code, Message: string(a.body), Epoch: a.epoch}
-		}
-		return a.body, nil
+		return a.reply()
 	case <-ctx.Done():
-		if op == wire.OpCommand {
-			return nil, wire.Errorf(wire.Maybe, "the caller stopped waiting: %v", ctx.Err())
-		}
-		return nil, wire.Errorf(wire.Deadline, "the caller stopped waiting: %v", ctx.Err())
 	}
+	select {
+	case a := <-answer: // it came at the same time, and says more
+		return a.reply()
+	default:
+	}
+	if op == wire.OpCommand {
+		return nil, wire.Errorf(wire.Maybe, "the caller stopped waiting: %v", ctx.Err())
+	}
+	return nil, wire.Errorf(wire.Deadline, "the caller stopped waiting: %v", ctx.Err())
+}
+
+// result is how an operation ended.
+type result struct {
+	code  wire.Code
+	epoch uint64
+	body  []byte
+}
+
+func (a *result) reply() ([]byte, error) {
+	if a.code != wire.OK {
+		return nil, &wire.Error{Code: a.code, Message: string(a.body), Epoch: a.epoch}
+	}
+	return a.body, nil
 }
 
 // early is a little before end: what is known then reaches a caller who waits until end.

@@ -16,12 +16,12 @@ func (p *Peers) tend() {
 		case <-changed: // gossip may think a peer dead that answers us: ask it now
 			nextProbe = p.now()
 		case <-ticker.C:
+			now := p.now()
+			for _, x := range p.list() {
+				x.tend(now)
+			}
 		}
-		now := p.now()
-		for _, x := range p.list() {
-			x.tend(now)
-		}
-		if now >= nextProbe {
+		if now := p.now(); now >= nextProbe {
 			nextProbe = now + redialWait
 			p.probe()
 		}
