@@ -14,6 +14,7 @@ import (
 type Client struct {
 	cfg    Config
 	log    *slog.Logger
+	born   time.Time       // the requests' Sent counts from here
 	ctx    context.Context // done when the Client closes
 	cancel context.CancelFunc
 
@@ -26,7 +27,7 @@ type Client struct {
 	links  map[*link]struct{}
 	closed bool
 
-	goroutines sync.WaitGroup // the learner, and two for each link
+	goroutines sync.WaitGroup // the learner, the tender, two for each link, one for each probe
 }
 
 // Open finds the cluster through any of the addresses and learns its ring. It
@@ -37,7 +38,7 @@ func Open(ctx context.Context, cfg Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{cfg: cfg, log: cfg.Logger, wake: make(chan struct{}, 1), links: map[*link]struct{}{}}
+	c := &Client{cfg: cfg, log: cfg.Logger, born: time.Now(), wake: make(chan struct{}, 1), links: map[*link]struct{}{}}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	c.calls.New = func() any { return newCall() }
 	if _, ok := ctx.Deadline(); !ok {
@@ -56,6 +57,7 @@ func Open(ctx context.Context, cfg Config) (*Client, error) {
 		}
 	}
 	c.goroutines.Go(c.learn)
+	c.goroutines.Go(c.tend)
 	return c, nil
 }
 

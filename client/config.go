@@ -14,7 +14,7 @@ type Config struct {
 	Addrs       []string      // host:port of the --addr of any members, one is enough
 	ClusterID   string        // refuse any other cluster; that of the first node reached if empty
 	Timeout     time.Duration // of a request without a deadline of its own; 5 s if zero
-	DialTimeout time.Duration // to connect and greet; 2 s if zero
+	DialTimeout time.Duration // to connect and greet; 1 s if zero
 	Logger      *slog.Logger  // slog.Default() if nil
 
 	// Dial connects to a node; TCP if nil.
@@ -23,7 +23,7 @@ type Config struct {
 
 const (
 	defaultTimeout      = 5 * time.Second
-	defaultDialTimeout  = 2 * time.Second
+	defaultDialTimeout  = time.Second
 	defaultCoverTimeout = time.Minute
 )
 

@@ -51,8 +51,9 @@ type node struct {
 	conns   map[net.Conn]bool
 	seen    map[wire.Op]int
 	stopped bool
-	mute    bool // takes requests and answers none
-	drop    bool // runs the next command and breaks the connection instead of answering
+	mute    bool          // takes requests and answers none
+	slow    time.Duration // until it answers a command; others are answered meanwhile
+	drop    bool          // runs the next command and breaks the connection instead of answering
 	wg      sync.WaitGroup
 }
 
@@ -232,6 +233,7 @@ func (n *node) answer(nc net.Conn, f *wire.Frame) bool {
 	n.mu.Lock()
 	n.seen[f.Op]++
 	mute, drop := n.mute, n.drop && f.Op == wire.OpCommand
+	slow := n.slow
 	if drop {
 		n.drop = false
 	}
@@ -256,13 +258,22 @@ func (n *node) answer(nc net.Conn, f *wire.Frame) bool {
 	if drop {
 		return false
 	}
-	_, err := nc.Write(append(chunks, wire.AppendFrame(nil, &h, body)...))
-	return err == nil
+	answer := func() bool {
+		_, err := nc.Write(append(chunks, wire.AppendFrame(nil, &h, body)...))
+		return err == nil
+	}
+	if f.Op == wire.OpCommand && slow > 0 {
+		time.AfterFunc(slow, func() { answer() })
+		return true
+	}
+	return answer()
 }
 
 func (n *node) run(f *wire.Frame) (code wire.Code, body, chunks []byte) {
 	c := n.c
 	switch f.Op {
+	case wire.OpPing:
+		return wire.OK, nil, nil
 	case wire.OpRing:
 		if f.Epoch < uint64(c.ring.Epoch) {
 			body = c.state()

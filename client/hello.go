@@ -21,11 +21,15 @@ func (c *Client) dial(ctx context.Context, addr, cluster string, expect ring.Nod
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.DialTimeout)
 	defer cancel()
 	defer context.AfterFunc(c.ctx, cancel)()
+	say := wire.Hello{
+		ClusterID: cluster, Expect: string(expect), Versions: [2]int{wire.Version, wire.Version},
+		Sent: wire.SentAt(time.Since(c.born)),
+	}
 	nc, err := c.cfg.Dial(ctx, addr)
 	if err != nil {
 		return nil, wire.Hello{}, fmt.Errorf("connect to %s: %w", addr, err)
 	}
-	hello, err := greet(ctx, nc, cluster, expect)
+	hello, err := greet(ctx, nc, say)
 	if err != nil {
 		return nil, hello, fmt.Errorf("greet %s: %w", addr, errors.Join(err, nc.Close()))
 	}
@@ -33,18 +37,18 @@ func (c *Client) dial(ctx context.Context, addr, cluster string, expect ring.Nod
 }
 
 // greet says hello and returns the node's. A refusal is a *wire.Error.
-func greet(ctx context.Context, nc net.Conn, cluster string, expect ring.NodeID) (hello wire.Hello, err error) {
+func greet(ctx context.Context, nc net.Conn, say wire.Hello) (hello wire.Hello, err error) {
 	stop := context.AfterFunc(ctx, func() { _ = nc.SetDeadline(time.Unix(1, 0)) }) // wakes a blocked read
 	defer func() {
 		if !stop() && err == nil {
 			err = ctx.Err()
 		}
 	}()
-	body, err := json.Marshal(wire.Hello{ClusterID: cluster, Expect: string(expect), Versions: [2]int{wire.Version, wire.Version}})
+	body, err := json.Marshal(say)
 	if err != nil {
 		return hello, err
 	}
-	h := wire.Header{Kind: wire.KindHello, Cluster: check(cluster)}
+	h := wire.Header{Kind: wire.KindHello, Cluster: check(say.ClusterID)}
 	if _, err := nc.Write(wire.AppendFrame([]byte{wire.ConnClient}, &h, body)); err != nil {
 		return hello, err
 	}
@@ -61,10 +65,10 @@ func greet(ctx context.Context, nc net.Conn, cluster string, expect ring.NodeID)
 		return hello, fmt.Errorf("decode hello: %w", err)
 	}
 	switch {
-	case cluster != "" && hello.ClusterID != cluster:
-		return hello, wire.Errorf(wire.WrongCluster, "the node belongs to cluster %s, not %s", hello.ClusterID, cluster)
-	case expect != "" && hello.NodeID != string(expect):
-		return hello, wire.Errorf(wire.WrongNode, "this is node %s, not %s", hello.NodeID, expect)
+	case say.ClusterID != "" && hello.ClusterID != say.ClusterID:
+		return hello, wire.Errorf(wire.WrongCluster, "the node belongs to cluster %s, not %s", hello.ClusterID, say.ClusterID)
+	case say.Expect != "" && hello.NodeID != say.Expect:
+		return hello, wire.Errorf(wire.WrongNode, "this is node %s, not %s", hello.NodeID, say.Expect)
 	}
 	return hello, nil
 }

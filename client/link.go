@@ -8,6 +8,7 @@ import (
 	"net"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ringcore/ringcore/dataplane/wire"
@@ -19,6 +20,8 @@ const (
 	linkReadBuffer   = 64 << 10
 	linkKeepBuffer   = 1 << 20 // a longer write buffer is not kept
 	linkWriteTimeout = 30 * time.Second
+	linkWriteWaited  = 5 * time.Millisecond // a longer write waited until the node's side took something
+	linkWritePiece   = 128 << 10            // of a long batch, is given to the kernel at once
 )
 
 // link is a connection to one node, shared by all callers: one goroutine writes
@@ -28,6 +31,8 @@ type link struct {
 	client *Client
 	peer   *peer
 	slots  chan struct{} // holds one element for each request under way
+	heard  atomic.Bool   // the node has given a sign of life since the tender last looked
+	quiet  int           // how often the tender has found none in a row; its own
 
 	mu    sync.Mutex // held to queue a frame or look up a call, never across I/O
 	more  sync.Cond  // there is something to write, or the link is broken
@@ -137,7 +142,7 @@ func (l *link) send(h *wire.Header, c *call) (id uint64, err error) {
 		return 0, fmt.Errorf("%w: %w", errUnsent, l.err)
 	}
 	l.last++
-	h.ID = l.last
+	h.ID, h.Sent = l.last, wire.SentAt(time.Since(l.client.born))
 	l.calls[h.ID] = c
 	if len(l.queue) == 0 {
 		l.more.Signal()
@@ -199,11 +204,7 @@ func (l *link) write() {
 		batch := l.queue
 		l.queue = spare[:0]
 		l.mu.Unlock()
-		err := l.nc.SetWriteDeadline(time.Now().Add(linkWriteTimeout))
-		if err == nil {
-			_, err = l.nc.Write(batch)
-		}
-		if err != nil {
+		if err := l.put(batch); err != nil {
 			l.fail(fmt.Errorf("write to %s: %w", l.peer.name, err))
 			return
 		}
@@ -213,9 +214,37 @@ func (l *link) write() {
 	}
 }
 
+// put gives batch to the kernel, a long one in pieces: one that had to wait and was taken
+// in the end is a sign of life, on a slow link perhaps the only one for a while.
+func (l *link) put(batch []byte) error {
+	for len(batch) > 0 {
+		piece := batch[:min(len(batch), linkWritePiece)]
+		begun := time.Now()
+		if err := l.nc.SetWriteDeadline(begun.Add(linkWriteTimeout)); err != nil {
+			return err
+		}
+		if _, err := l.nc.Write(piece); err != nil {
+			return err
+		}
+		if batch = batch[len(piece):]; len(batch) > 0 && time.Since(begun) > linkWriteWaited {
+			l.heard.Store(true)
+		}
+	}
+	return nil
+}
+
+// Read notes that the node was heard; one call brings many answers.
+func (l *link) Read(p []byte) (int, error) {
+	n, err := l.nc.Read(p)
+	if n > 0 {
+		l.heard.Store(true)
+	}
+	return n, err
+}
+
 // read is the reader's goroutine.
 func (l *link) read() {
-	frames := wire.NewReader(bufio.NewReaderSize(l.nc, linkReadBuffer), wire.MaxBody)
+	frames := wire.NewReader(bufio.NewReaderSize(l, linkReadBuffer), wire.MaxBody)
 	for {
 		f, err := frames.Read()
 		if err == nil && f.Kind != wire.KindReply {

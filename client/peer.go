@@ -10,12 +10,6 @@ import (
 	"github.com/ringcore/ringcore/metadata/ring"
 )
 
-// For how long a node that failed is asked only if no other is left.
-const (
-	shunFirst = 100 * time.Millisecond // doubles with each failure in a row
-	shunMost  = 5 * time.Second
-)
-
 // peer is a node that the client may ask. It outlives rings and connections.
 type peer struct {
 	client *Client
@@ -28,9 +22,11 @@ type peer struct {
 	dialed  time.Time     // when somebody last did; who holds dialing owns it
 	dialErr error         // what it came to; likewise
 
-	mu       sync.Mutex   // held to count a failure or success
-	failures int          // in a row
-	shunned  atomic.Int64 // until when, in nanoseconds since 1970; written under mu
+	down     atomic.Bool // it failed: asked only if no other is left, until a probe or a request is answered
+	mu       sync.Mutex  // held to count a failure or success
+	failures int         // in a row
+	probeAt  time.Time   // if down
+	probing  bool
 }
 
 func newPeer(c *Client, id ring.NodeID, name, addr string) *peer {
@@ -90,25 +86,40 @@ func (p *peer) hangUp(err error) {
 func (p *peer) failed() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	d := min(shunFirst<<min(p.failures, 10), shunMost)
+	p.probeAt = time.Now().Add(min(probeFirst<<min(p.failures, 10), probeMost))
 	p.failures++
-	p.shunned.Store(time.Now().Add(d).UnixNano())
+	p.down.Store(true)
 }
 
 // answered notes that the node is well.
 func (p *peer) answered() {
-	if p.shunned.Load() == 0 {
+	if p.usable() {
 		return
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.failures = 0
-	p.shunned.Store(0)
+	p.down.Store(false)
 }
 
 // usable reports whether the node may be asked before those that failed lately.
-// When its time is over, one caller is let through to see, and the others wait on.
-func (p *peer) usable(now int64) bool {
-	until := p.shunned.Load()
-	return until == 0 || now >= until && p.shunned.CompareAndSwap(until, now+int64(shunMost))
+func (p *peer) usable() bool { return !p.down.Load() }
+
+// probeDue reports whether it is time to see if the node is back; the caller probes it
+// then, and must call probed.
+func (p *peer) probeDue(now time.Time) bool {
+	if p.usable() {
+		return false
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	due := p.down.Load() && !p.probing && now.After(p.probeAt)
+	p.probing = p.probing || due
+	return due
+}
+
+func (p *peer) probed() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.probing = false
 }

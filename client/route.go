@@ -179,10 +179,9 @@ func (c *Client) give(ctx context.Context, r *request, to *route) error {
 // read, in slot order, then any other; those that failed lately after all these;
 // nil if all have been tried.
 func (v *view) pick(p ring.Partition, tried []*peer) *peer {
-	now := time.Now().UnixNano()
 	replicas := v.ring.Assignments[p].Replicas
 	for _, x := range replicas {
-		if q := v.peers[x.Node]; q != nil && !x.CatchingUp && !slices.Contains(tried, q) && q.usable(now) {
+		if q := v.peers[x.Node]; q != nil && !x.CatchingUp && !slices.Contains(tried, q) && q.usable() {
 			return q
 		}
 	}
@@ -192,7 +191,7 @@ func (v *view) pick(p ring.Partition, tried []*peer) *peer {
 		if slices.Contains(tried, q) {
 			continue
 		}
-		if q.usable(now) {
+		if q.usable() {
 			return q
 		}
 		if shunned == nil {

@@ -1,0 +1,130 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/ringcore/ringcore/dataplane/wire"
+	"github.com/ringcore/ringcore/metadata/ring"
+	"github.com/ringcore/ringcore/vnodes/kv/codec"
+)
+
+// bubbleClient is a client of three replicas, for a test in a bubble: the nodes are
+// reached through pipes.
+func bubbleClient(t *testing.T, cfg Config) (*cluster, *Client) {
+	f := &cluster{t: t, data: map[string]codec.Result{}, ids: map[uint64]int{}, ring: ring.New(fakeQ, 3, "")}
+	for i := range 3 {
+		n := &node{c: f, id: ring.NodeID(fmt.Sprintf("%016x", i+1)), name: fmt.Sprintf("n%d", i+1)}
+		n.addr, n.conns, n.seen = n.name, map[net.Conn]bool{}, map[wire.Op]int{}
+		f.nodes = append(f.nodes, n)
+	}
+	for p := range f.ring.Assignments {
+		f.ring.Assignments[p].Replicas = nil
+		for s := range 3 {
+			f.ring.Assignments[p].Replicas = append(f.ring.Assignments[p].Replicas, ring.Replica{Node: f.nodes[(p+s)%3].id})
+		}
+	}
+	cfg.Addrs = []string{"n1"}
+	cfg.Dial = func(ctx context.Context, addr string) (net.Conn, error) {
+		n := f.nodes[addr[1]-'1']
+		here, there := net.Pipe()
+		n.set(func() { n.conns[there] = true })
+		n.wg.Go(func() { n.serve(there) })
+		return here, nil
+	}
+	c, err := Open(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = c.Close()
+		for _, n := range f.nodes {
+			n.wg.Wait()
+		}
+	})
+	return f, c
+}
+
+// A node that hangs is left within a second: what may run twice goes to another node,
+// the rest is reported. It is used again as soon as it answers.
+func TestHungNode(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, c := bubbleClient(t, Config{})
+		put(t, c, "a", "1")
+		owner := f.owner("a", 0)
+		owner.set(func() { owner.mute = true })
+
+		begun := time.Now()
+		ends := make(chan error, 1)
+		go func() {
+			_, err := c.Command(t.Context(), "kv", Call{Bucket: "b", Key: []byte("a"), Body: []byte("x"), Timeout: time.Minute})
+			ends <- err
+		}()
+		put(t, c, "a", "2")
+		if err := <-ends; !errors.Is(err, ErrMaybe) {
+			t.Errorf("a command that may not run twice: %v", err)
+		}
+		if took := time.Since(begun); took > time.Second {
+			t.Errorf("left after %v", took)
+		}
+		asked := owner.count(wire.OpQuery)
+		begun = time.Now()
+		wantValue(t, c, "a", "2")
+		if took := time.Since(begun); took > 0 || owner.count(wire.OpQuery) != asked {
+			t.Errorf("asked it again, for %v", took)
+		}
+		time.Sleep(10 * time.Second)
+		owner.set(func() { owner.mute = false })
+		time.Sleep(probeMost + probeTimeout)
+		wantValue(t, c, "a", "2")
+		if owner.count(wire.OpQuery) != asked+1 {
+			t.Error("the node that is back is not used")
+		}
+	})
+}
+
+// Two nodes that hang cost no more time than one: both are found out at once.
+func TestTwoHungNodes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, c := bubbleClient(t, Config{})
+		for i := range 20 {
+			put(t, c, fmt.Sprint(i), "1") // connects to all
+		}
+		for s := range 2 {
+			f.owner("a", s).set(func() { f.owner("a", s).mute = true })
+		}
+		begun := time.Now()
+		put(t, c, "a", "2")
+		if took := time.Since(begun); took > time.Second {
+			t.Errorf("took %v", took)
+		}
+	})
+}
+
+// A node that is merely slow keeps its connection, and a client that waits for nothing
+// sends nothing.
+func TestSlowNodeIsKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, c := bubbleClient(t, Config{})
+		put(t, c, "a", "1")
+		owner := f.owner("a", 0)
+		pings := owner.count(wire.OpPing)
+		time.Sleep(time.Hour)
+		if n := owner.count(wire.OpPing) - pings; n != 0 {
+			t.Errorf("%d pings from an idle client", n)
+		}
+		owner.set(func() { owner.slow = 3 * time.Second })
+		begun := time.Now()
+		if _, err := c.Command(t.Context(), "kv", Call{Bucket: "b", Key: []byte("a"), Body: []byte("x"), Timeout: time.Minute}); errors.Is(err, ErrMaybe) {
+			t.Errorf("a slow command: %v", err)
+		}
+		if took := time.Since(begun); took != 3*time.Second {
+			t.Errorf("took %v", took)
+		}
+	})
+}
