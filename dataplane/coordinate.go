@@ -57,7 +57,7 @@ type write struct {
 	keeper     [ring.MaxReplicas]ring.NodeID // who keeps the slot's hint: distinct nodes, empty for nobody or this one
 	redirects  [ring.MaxReplicas]uint8
 	clockAhead bool   // a replica says that this node's clock is ahead
-	full       []byte // what a replica without room on its disk says
+	full       []byte // what a replica without room says, on its disk or in its queue
 	counting   *time.Timer
 	counted    bool // the answers that are still to come were waited for
 	closed     bool // the operation was concluded or goes on without this attempt
@@ -72,8 +72,12 @@ func (o *operation) write(me int) {
 		need: quorum(o.call.Quorum, k), needPW: primaryQuorum(o.call.Primary, k),
 		sloppy: o.call.Flags&wire.CallSloppy != 0,
 	}
-	if most := max(w.need, w.needPW); most > k {
-		o.settle(wire.QuorumNotMet, tooMany(most, k))
+	switch {
+	case w.needPW > k:
+		o.settle(wire.QuorumNotMet, tooMany("pw", w.needPW, k))
+		return
+	case w.need > k:
+		o.settle(wire.QuorumNotMet, tooMany("w", w.need, k))
 		return
 	}
 	for i := range k {
@@ -94,9 +98,9 @@ func (o *operation) write(me int) {
 }
 
 // spread sends the effect to the other slots. It runs in the vnode's worker.
-func (w *write) spread(effect []byte) {
+func (w *write) spread(effect, reply []byte) {
 	w.mu.Lock()
-	w.effect = effect
+	w.effect, w.reply = effect, reply
 	nodes := w.nodes
 	w.mu.Unlock()
 	for i := range w.k {
@@ -132,7 +136,7 @@ func (w *write) ranHere(code wire.Code, epoch uint64, body []byte) {
 		w.mu.Unlock()
 		w.o.settle(wire.OK, body)
 	case code == wire.OK:
-		w.reply, w.state[w.me] = body, acked
+		w.state[w.me] = acked
 		w.weigh()
 	case ran:
 		w.closed = true
@@ -159,7 +163,7 @@ func (w *write) replicated(i int, node ring.NodeID, code wire.Code, epoch uint64
 		w.clockAhead = true
 		w.mu.Unlock()
 		w.mark(i, failed)
-	case wire.DiskFull:
+	case wire.DiskFull, wire.Overload:
 		w.mu.Lock()
 		w.full = fmt.Appendf(nil, "; node %s: %s", node, body)
 		w.mu.Unlock()
@@ -178,6 +182,11 @@ func (w *write) mark(i int, s slotState) {
 
 // weigh answers the caller as soon as the outcome is certain. It is called with mu
 // held, and releases it.
+//
+// This node's slot counts like any other. But a command that is not blind has built on
+// this copy: if it came back from a crash without what others have been told, the next
+// one would build on the same again, and the two would count as one. So its own disk is
+// waited for. A blind command has read nothing, and its stamp is never given again.
 func (w *write) weigh() {
 	if w.closed {
 		w.mu.Unlock()
@@ -187,7 +196,7 @@ func (w *write) weigh() {
 	met := got >= w.needPW && got+spare >= w.need
 	lost := got+open < w.needPW || got+open+spare+spareOpen < w.need
 	switch {
-	case met && w.state[w.me] == acked:
+	case met && (w.o.blind || w.state[w.me] == acked):
 		w.closed = true
 		w.mu.Unlock()
 		w.o.settle(wire.OK, w.reply)
@@ -200,7 +209,7 @@ func (w *write) weigh() {
 		w.closed = true
 		ahead, full := w.clockAhead, w.full
 		w.mu.Unlock()
-		w.fallShort(got+spare, ahead, full)
+		w.fallShort(w.notMet(got, spare), ahead, full)
 	default:
 		w.mu.Unlock()
 	}
@@ -236,17 +245,25 @@ func (w *write) countEnds() {
 	w.weigh()
 }
 
+// notMet says which quorum got slots, and spare fallbacks if they count, fall short of.
+func (w *write) notMet(got, spare int) []byte {
+	if got < w.needPW {
+		return notMet("pw", got, w.needPW, w.k)
+	}
+	return notMet("w", got+spare, w.need, w.k)
+}
+
 // fallShort ends an attempt that too few slots took. When it is this node's clock
 // that they refused, a blind command gets another coordinator. full is what a
-// replica without room says, if there is one.
-func (w *write) fallShort(reached int, clockAhead bool, full []byte) {
-	need := max(w.need, w.needPW)
+// replica without room says, if there is one: that is no Overload, which would promise
+// that nothing ran.
+func (w *write) fallShort(why []byte, clockAhead bool, full []byte) {
 	if clockAhead && w.o.blind {
 		w.o.ran = true
-		w.o.answered(w.r.self, wire.ClockAhead, uint64(w.ring.Epoch), notMet(reached, need, w.k))
+		w.o.answered(w.r.self, wire.ClockAhead, uint64(w.ring.Epoch), why)
 		return
 	}
-	w.o.settle(wire.QuorumNotMet, append(notMet(reached, need, w.k), full...))
+	w.o.settle(wire.QuorumNotMet, append(why, full...))
 }
 
 // superseded runs a blind command again, with a stamp above the newer one that slot

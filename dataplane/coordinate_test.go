@@ -283,7 +283,7 @@ func TestLocalFailsAfterEffect(t *testing.T) {
 		broken := func(r *wire.Request) wire.Code {
 			if r.Op == wire.OpCommand && r.OnEffect != nil {
 				it := wire.Item{Key: []byte("k"), Value: []byte("1"), Stamp: wire.Stamp{Time: 9}}
-				r.OnEffect(wire.AppendItem(nil, &it))
+				r.OnEffect(wire.AppendItem(nil, &it), nil)
 			}
 			return wire.Internal
 		}

@@ -72,7 +72,7 @@ func (r *Router) Cover(ctx context.Context, service string, body []byte, opts Co
 
 func (r *Router) cover(ctx context.Context, id uint32, info wire.ServiceInfo, body []byte, opts CoverOptions, emit func(CoverItem) error) (CoverResult, error) {
 	if opts.R <= ring.MaxReplicas && int(opts.R) > info.N {
-		return CoverResult{}, &wire.Error{Code: wire.QuorumNotMet, Message: string(tooMany(int(opts.R), info.N))}
+		return CoverResult{}, &wire.Error{Code: wire.QuorumNotMet, Message: string(tooMany("r", int(opts.R), info.N))}
 	}
 	run, cancel := context.WithCancel(ctx)
 	defer cancel()

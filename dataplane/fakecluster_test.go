@@ -194,6 +194,8 @@ type fakeLocal struct {
 	runs  int // of commands
 	// gate, if set, answers a request in the vnode's place; OK lets it pass.
 	gate func(r *wire.Request) wire.Code
+	// disk, if set, is called when a command has run and before it is answered.
+	disk func()
 	// coverGate is called before each item.
 	coverGate func(c *wire.CoverCall, n int) error
 }
@@ -227,7 +229,7 @@ func (l *fakeLocal) Dispatch(r *wire.Request) { go l.handle(r) }
 func (l *fakeLocal) handle(r *wire.Request) {
 	g := l.node.Ring()
 	l.mu.Lock()
-	gate := l.gate
+	gate, disk := l.gate, l.disk
 	l.mu.Unlock()
 	if gate != nil {
 		if code := gate(r); code != wire.OK {
@@ -241,7 +243,10 @@ func (l *fakeLocal) handle(r *wire.Request) {
 	}
 	code, effect, reply := l.run(r)
 	if effect != nil && r.OnEffect != nil {
-		r.OnEffect(effect)
+		r.OnEffect(effect, reply)
+	}
+	if r.Op == wire.OpCommand && disk != nil {
+		disk()
 	}
 	r.Done(code, uint64(g.Epoch), reply)
 }

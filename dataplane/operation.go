@@ -125,8 +125,9 @@ func (o *operation) decline(me int) {
 func (o *operation) forward() {
 	i := o.candidate()
 	if i < 0 {
-		// An owner whose disk is full is there: nobody may stand in for it.
-		if o.lastCode == wire.DiskFull || !o.askFallback() && !o.bePatient() {
+		// An owner without room, on its disk or in its queue, is there: nobody may stand in
+		// for it, and whoever asks again at once makes it worse.
+		if o.full() || !o.askFallback() && !o.bePatient() {
 			o.expire()
 		}
 		return
@@ -137,6 +138,9 @@ func (o *operation) forward() {
 	}
 	o.send(o.slots[i].Node, wire.FlagNoHop, o.encoded)
 }
+
+// full reports whether a replica that is there had no room for the operation.
+func (o *operation) full() bool { return o.lastCode == wire.DiskFull || o.lastCode == wire.Overload }
 
 // bePatient tries again for a while before the caller hears that nobody could be
 // reached: a node that has just come, or come back, may not have been noticed yet.
@@ -193,7 +197,7 @@ func (o *operation) tryDeadline() time.Time {
 // answered takes the answer of a coordinator, another node or this one.
 func (o *operation) answered(node ring.NodeID, code wire.Code, epoch uint64, body []byte) {
 	v := judge(code)
-	if v != final {
+	if v != final && !(code == wire.Unavailable && o.full()) { // of several reasons, the one that says what to do
 		o.lastCode, o.lastText = code, body
 	}
 	switch {
@@ -226,7 +230,7 @@ func (o *operation) expire() {
 	switch {
 	case o.ran && o.op == wire.OpCommand:
 		o.settle(wire.Maybe, text)
-	case o.lastCode == wire.Deadline, o.lastCode == wire.DiskFull:
+	case o.lastCode == wire.Deadline, o.full():
 		o.settle(o.lastCode, text)
 	case o.lastCode == wire.OK && !time.Now().Before(o.deadline):
 		o.settle(wire.Deadline, message("the deadline passed before a replica was asked"))

@@ -38,14 +38,14 @@ func coverQuorum(q wire.Quorum, k int) int {
 	return quorum(q, k)
 }
 
-// tooMany says that more slots were asked for than there are.
-func tooMany(asked, k int) []byte {
-	return message("asked %d of %s", asked, slotCount(k))
+// tooMany says that more slots were asked for than there are. name is r, w, pr or pw.
+func tooMany(name string, asked, k int) []byte {
+	return message("%s=%d cannot be met: asked %d of %s", name, asked, asked, slotCount(k))
 }
 
-// notMet says how far a quorum was met.
-func notMet(reached, need, k int) []byte {
-	return message("reached %d of %d (%s)", reached, need, slotCount(k))
+// notMet says how far a quorum was met. name is r, w, pr or pw.
+func notMet(name string, reached, need, k int) []byte {
+	return message("%s=%d not met: reached %d of %d (%s)", name, need, reached, need, slotCount(k))
 }
 
 // verdict is what the code of a coordinator's answer means for the request.
@@ -63,7 +63,7 @@ func judge(code wire.Code) verdict {
 	switch code {
 	case wire.Moved, wire.Stale, wire.Behind, wire.OwnerUp:
 		return anew
-	case wire.Unavailable, wire.NotReadable, wire.ShuttingDown, wire.Deadline, wire.ClockAhead, wire.DiskFull,
+	case wire.Unavailable, wire.NotReadable, wire.ShuttingDown, wire.Deadline, wire.ClockAhead, wire.DiskFull, wire.Overload,
 		wire.WrongCluster, wire.WrongNode, wire.NotMember:
 		return elsewhere
 	case wire.Maybe:
@@ -76,7 +76,7 @@ func judge(code wire.Code) verdict {
 // as opposed to an answer that every replica would give.
 func replicaFails(code wire.Code) bool {
 	switch code {
-	case wire.Overload, wire.Internal, wire.Corrupt, wire.QuorumNotMet:
+	case wire.Internal, wire.Corrupt, wire.QuorumNotMet:
 		return true
 	}
 	return judge(code) != final

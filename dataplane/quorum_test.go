@@ -44,12 +44,16 @@ func TestQuorumTable(t *testing.T) {
 
 // Only what surely did not run may be tried elsewhere: every other code is final or unsure.
 func TestJudge(t *testing.T) {
-	for code := range wire.Code(26) {
+	for code := range wire.Code(27) {
 		v := judge(code)
 		switch code {
-		case wire.OK, wire.NotFound, wire.QuorumNotMet, wire.Overload, wire.Conflict, wire.Internal, wire.Corrupt:
+		case wire.OK, wire.NotFound, wire.QuorumNotMet, wire.Conflict, wire.Internal, wire.Corrupt:
 			if v != final {
 				t.Errorf("%v is not final", code)
+			}
+		case wire.Overload, wire.DiskFull: // of one node, others may have room
+			if v != elsewhere {
+				t.Errorf("%v is not for another node", code)
 			}
 		case wire.Maybe:
 			if v != unsure {

@@ -30,7 +30,7 @@ type read struct {
 	open     int                     // asked and not answered
 	replies  [][]byte                // if need > 1
 	missing  int                     // answers NotFound
-	code     wire.Code               // of the last replica that failed
+	code     wire.Code               // of the last replica that failed, or of one that is overloaded
 	text     []byte
 	outdated bool // a replica knows another ring
 	news     ring.Epoch
@@ -49,14 +49,14 @@ func (o *operation) read(me int) {
 	}
 	switch {
 	case q.need > readable:
-		o.settle(wire.QuorumNotMet, tooMany(q.need, readable))
+		o.settle(wire.QuorumNotMet, tooMany(q.name(), q.need, readable))
 		return
 	case q.need > 1 && !o.info.Resolves:
 		o.settle(wire.BadRequest, message("service %s cannot make one answer of several: use r=1", o.info.Name))
 		return
 	case q.need > q.n:
 		if !o.bePatient() {
-			o.settle(wire.QuorumNotMet, notMet(q.n, q.need, len(q.slots)))
+			o.settle(wire.QuorumNotMet, q.notMet(q.n))
 		}
 		return
 	}
@@ -197,7 +197,9 @@ func (q *read) answered(node ring.NodeID, code wire.Code, epoch uint64, body []b
 
 // fail notes why a replica does not count. It is called with mu held.
 func (q *read) fail(node ring.NodeID, code wire.Code, epoch ring.Epoch, body []byte) {
-	q.code, q.text = code, body
+	if q.code != wire.Overload {
+		q.code, q.text = code, body
+	}
 	if judge(code) == anew {
 		q.outdated = true
 		if epoch > q.news {
@@ -239,13 +241,25 @@ func (q *read) fallShort(reached int) {
 	case len(q.slots) == 1:
 		o.answered(o.r.self, q.code, 0, q.text)
 	case q.code == wire.Overload:
-		o.settle(wire.Overload, q.text)
+		o.settle(wire.Overload, append(q.notMet(reached), "; "+string(q.text)...))
+	case !time.Now().Before(o.deadline):
+		o.settle(wire.Deadline, append(q.notMet(reached), " before the deadline"...))
 	default:
 		if !o.bePatient() {
-			o.settle(wire.QuorumNotMet, notMet(reached, q.need, len(q.slots)))
+			o.settle(wire.QuorumNotMet, q.notMet(reached))
 		}
 	}
 }
+
+// name is the quorum that asks for the most: r or pr.
+func (q *read) name() string {
+	if q.o.call.Primary != wire.QuorumDefault && primaryQuorum(q.o.call.Primary, len(q.slots)) >= q.need {
+		return "pr"
+	}
+	return "r"
+}
+
+func (q *read) notMet(reached int) []byte { return notMet(q.name(), reached, q.need, len(q.slots)) }
 
 // asError gives err a code: its own, or Internal.
 func asError(err error) *wire.Error {

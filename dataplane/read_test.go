@@ -183,7 +183,7 @@ func TestReadDeadline(t *testing.T) {
 		}
 		begun := time.Now()
 		_, err := c.query("a")
-		wantCode(t, err, wire.QuorumNotMet, "reached 1 of 2 (3 slots)")
+		wantCode(t, err, wire.Deadline, "reached 1 of 2 (3 slots)")
 		if took := time.Since(begun); took > defaultTimeout {
 			t.Errorf("took %v", took)
 		}

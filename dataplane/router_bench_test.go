@@ -29,7 +29,7 @@ func (x *instant) Resolve(_ uint32, _ ring.Partition, _ []byte, replies [][]byte
 
 func (x *instant) Dispatch(r *wire.Request) {
 	if r.OnEffect != nil {
-		r.OnEffect(r.Call.Body)
+		r.OnEffect(r.Call.Body, r.Call.Body)
 	}
 	r.Done(wire.OK, 1, r.Call.Body)
 }

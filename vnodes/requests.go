@@ -72,7 +72,7 @@ func (v *vnode) command(r *wire.Request) {
 		return
 	}
 	if len(tx.writes) > 0 && r.OnEffect != nil {
-		r.OnEffect(AppendWrites(nil, tx.writes))
+		r.OnEffect(AppendWrites(nil, tx.writes), reply)
 	}
 	v.append(tx.writes, func(err error) {
 		if err != nil {

@@ -110,7 +110,7 @@ func (n *simNode) send(r *wire.Request) (<-chan answer, bool) {
 		return nil, false
 	}
 	var effect []byte
-	r.OnEffect = func(e []byte) { effect = e }
+	r.OnEffect = func(e, _ []byte) { effect = e }
 	r.Done = func(code wire.Code, epoch uint64, body []byte) {
 		if !v.isDead() {
 			done <- answer{code, epoch, body, effect}

@@ -22,9 +22,9 @@ type Request struct {
 
 	// OnEffect, if set on an OpCommand, is called at most once, from the vnode's
 	// worker, when the command has run and before its writes are durable: the effect
-	// to be merged by the other replicas. It is not called for a command without
-	// writes. It must not block or keep the worker. The bytes are the callee's.
-	OnEffect func(effect []byte)
+	// to be merged by the other replicas, and the command's reply. It is not called for a
+	// command without writes. It must not block or keep the worker. The bytes are the callee's.
+	OnEffect func(effect, reply []byte)
 	// Done is called exactly once, from any goroutine, possibly before Dispatch returns;
 	// it must not block. epoch is that of this node's ring, for Moved, Stale and Behind.
 	// body is the callee's: the reply if code is OK, the encoded newer Stamp if

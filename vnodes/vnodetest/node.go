@@ -103,7 +103,7 @@ func (n *node) do(op wire.Op, c wire.Call) outcome {
 	done := make(chan struct{})
 	n.m.Dispatch(&wire.Request{
 		Op: op, Service: wire.ServiceID(n.s.service.Name), Partition: uint16(partitionOf(&c)), Gen: 1, Epoch: 1, Call: c,
-		OnEffect: func(effect []byte) {
+		OnEffect: func(effect, _ []byte) {
 			var err error
 			if o.effect, err = vnodes.ParseWrites(effect); err != nil {
 				panic(err) // the toolkit's own encoding
