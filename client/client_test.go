@@ -180,6 +180,25 @@ func TestOverloadEndsAtTheDeadline(t *testing.T) {
 	}
 }
 
+func TestOverloadIsReturnedAtOnceIfAsked(t *testing.T) {
+	f := newCluster(t, 3, 3)
+	f.setRefuse(func(*node, *wire.Frame) (wire.Code, string) { return wire.Overload, "full" })
+	c, err := Open(t.Context(), Config{Addrs: []string{f.nodes[0].address()}, NoBackoff: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if err := c.Put(t.Context(), "b", []byte("a"), nil, WriteOptions{Timeout: time.Hour}); !errors.Is(err, ErrOverload) {
+		t.Fatalf("put: %v", err)
+	}
+	if _, err := c.Keys(t.Context(), "b", CoverOptions{Timeout: time.Hour}, func(*Item) error { return nil }); !errors.Is(err, ErrOverload) {
+		t.Fatalf("keys: %v", err)
+	}
+	if n := f.owner("a", 0).count(wire.OpCommand); n != 1 {
+		t.Fatalf("asked %d times", n)
+	}
+}
+
 // A full disk is the cluster's last word: its nodes have asked each other.
 func TestFullDiskIsFinal(t *testing.T) {
 	f := newCluster(t, 3, 3)
@@ -280,8 +299,11 @@ func TestWritesWithoutAnAnswerInTimeAreMaybe(t *testing.T) {
 	put(t, c, "a", "0")
 	f.nodes[0].set(func() { f.nodes[0].mute = true })
 	err := c.Put(t.Context(), "b", []byte("a"), nil, WriteOptions{Timeout: 20 * time.Millisecond})
-	if !errors.Is(err, ErrMaybe) {
+	if !errors.Is(err, ErrMaybe) || !errors.Is(err, ErrDeadline) {
 		t.Errorf("put: %v", err)
+	}
+	if e, ok := asError(err); !ok || e.Code != wire.Maybe {
+		t.Errorf("put: its code is that of %v", e)
 	}
 	if _, err := c.Get(t.Context(), "b", []byte("a"), ReadOptions{Timeout: 20 * time.Millisecond}); !errors.Is(err, ErrDeadline) {
 		t.Errorf("get: %v", err)

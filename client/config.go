@@ -16,6 +16,9 @@ type Config struct {
 	Timeout     time.Duration // of a request without a deadline of its own; 5 s if zero
 	DialTimeout time.Duration // to connect and greet; 1 s if zero
 	Logger      *slog.Logger  // slog.Default() if nil
+	// NoBackoff returns ErrOverload at once. Else a request that a full queue refuses is tried
+	// again until its deadline, after waits that double and have a random part.
+	NoBackoff bool
 
 	// Dial connects to a node; TCP if nil.
 	Dial func(ctx context.Context, addr string) (net.Conn, error)

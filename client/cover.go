@@ -84,7 +84,7 @@ func (q *coverQuery) run(ctx context.Context) (Coverage, error) {
 		code, final := wire.OK, q.emitted || errors.As(err, new(emitError))
 		if e, ok := asError(err); ok {
 			code = e.Code
-			final = final || !again(code, true)
+			final = final || !c.again(code, true)
 		} else if !final {
 			c.blame(ctx, p)
 		}

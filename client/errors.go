@@ -15,9 +15,10 @@ var (
 	ErrUnavailable error = &Error{Code: wire.Unavailable}
 	// ErrQuorum: fewer replicas answered than asked. A write may survive on those that did.
 	ErrQuorum error = &Error{Code: wire.QuorumNotMet}
-	// ErrMaybe: the command may or may not have run.
+	// ErrMaybe: the command may or may not have run; errors.Is finds ErrDeadline besides if
+	// the time was over.
 	ErrMaybe error = &Error{Code: wire.Maybe}
-	// ErrOverload: queues stayed full until the deadline.
+	// ErrOverload: queues stayed full until the deadline, or were full with Config.NoBackoff.
 	ErrOverload error = &Error{Code: wire.Overload}
 	// ErrDiskFull: no node that could run the command has room on its disk. It did not run.
 	ErrDiskFull error = &Error{Code: wire.DiskFull}

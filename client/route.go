@@ -58,8 +58,8 @@ func (c *Client) do(ctx context.Context, r *request) ([]byte, error) {
 			return f.Body, nil
 		case err == nil:
 			err = &Error{Code: f.Code, Message: string(f.Body), Epoch: f.Epoch}
-			if !again(f.Code, r.safe) {
-				if to.ran != nil && (f.Code == wire.Unavailable || f.Code == wire.DiskFull) {
+			if !c.again(f.Code, r.safe) {
+				if to.ran != nil && (f.Code == wire.Unavailable || f.Code == wire.DiskFull || f.Code == wire.Overload) {
 					return nil, c.give(ctx, r, &to) // this try did not run; an earlier one may have
 				}
 				return nil, err
@@ -120,9 +120,11 @@ func (c *Client) blame(ctx context.Context, p *peer) {
 }
 
 // again reports whether a request that was answered with code may be tried once more.
-func again(code wire.Code, safe bool) bool {
+func (c *Client) again(code wire.Code, safe bool) bool {
 	switch code {
-	case wire.Moved, wire.Stale, wire.Behind, wire.NotReadable, wire.OwnerUp, wire.WrongNode, wire.ShuttingDown, wire.Overload:
+	case wire.Overload:
+		return !c.cfg.NoBackoff
+	case wire.Moved, wire.Stale, wire.Behind, wire.NotReadable, wire.OwnerUp, wire.WrongNode, wire.ShuttingDown:
 		return true // it did not run
 	case wire.Maybe, wire.Deadline:
 		return safe
@@ -157,6 +159,9 @@ func (c *Client) give(ctx context.Context, r *request, to *route) error {
 	case to.ran != nil && r.op == wire.OpCommand:
 		if e, ok := asError(why); ok && e.Code == wire.Maybe {
 			return why
+		}
+		if errors.Is(why, errLate) {
+			why = fmt.Errorf("%w: %w", ErrDeadline, why)
 		}
 		return fmt.Errorf("%w: the command may have run: %w", ErrMaybe, why)
 	case ctx.Err() != nil && errors.Is(why, errUnsent): // nobody could be reached in the time that there was
