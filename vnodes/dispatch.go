@@ -58,7 +58,7 @@ func (m *Manager) Dispatch(r *wire.Request) {
 		m.fail(r, err.Code, err.Message)
 		return
 	}
-	if r.Op == wire.OpRead && v.opened() {
+	if r.Op == wire.OpRead && v.opened() && !v.late(r) {
 		if verdict, _ := v.gate.Load().check(r.Op, r.Gen); verdict == admit {
 			v.query(r)
 			return

@@ -30,7 +30,7 @@ func (v *vnode) handle(r *wire.Request) {
 		case wire.OpEffect:
 			v.effect(r)
 		case wire.OpRead:
-			reply, err := v.answer(&r.Call) // the gate cannot change meanwhile
+			reply, err := v.answer(r) // the gate cannot change meanwhile
 			v.m.reply(r, reply, err)
 		default:
 			v.m.fail(r, wire.BadRequest, "vnodes run commands, reads and effects")
@@ -172,7 +172,7 @@ func (v *vnode) mergeRecord(key []byte, have, incoming Record) (merged Record, e
 // query answers a read beside the worker. What it read counts only if the vnode
 // still serves afterwards; else the worker decides.
 func (v *vnode) query(r *wire.Request) {
-	reply, err := v.answer(&r.Call)
+	reply, err := v.answer(r)
 	if g := v.gate.Load(); g.phase == gone || g.phase == proposed {
 		v.enqueue(r)
 		return
@@ -180,17 +180,35 @@ func (v *vnode) query(r *wire.Request) {
 	v.m.reply(r, reply, err)
 }
 
-func (v *vnode) answer(c *wire.Call) ([]byte, error) {
+func (v *vnode) answer(r *wire.Request) ([]byte, error) {
+	c := &r.Call
 	q, ok := (*v.user.Load()).(Querier)
 	if !ok {
 		return nil, wire.Errorf(wire.BadRequest, "service %s answers no queries", v.svc.Name)
 	}
 	tx := &Tx{partition: v.id.partition, bucket: c.Bucket, key: c.Key, store: v.store, partial: v.id.fallback != ""}
+	if r.Flags&wire.FlagRecords != 0 {
+		return v.read(tx, q, c.Body)
+	}
 	reply, err := v.call(func() ([]byte, error) { return q.Query(tx, c.Body) })
 	if tx.err != nil {
 		return nil, tx.err
 	}
 	return reply, err
+}
+
+// read runs a query for the records that it reads. What it makes of them, also an error,
+// is of no interest, but for a panic.
+func (v *vnode) read(tx *Tx, q Querier, body []byte) ([]byte, error) {
+	tx.seen = new([]Write)
+	_, err := v.call(func() ([]byte, error) { return q.Query(tx, body) })
+	switch {
+	case tx.err != nil:
+		return nil, tx.err
+	case errors.Is(err, errPanicked):
+		return nil, err
+	}
+	return AppendWrites(nil, *tx.seen), nil
 }
 
 func sameRecord(a, b *Record) bool {

@@ -22,6 +22,7 @@ type Tx struct {
 	stamp     func(have Stamp) (Stamp, error) // issues a stamp newer than have; nil in a query or coverage call
 	partial   bool                            // a fallback: what it does not hold may exist elsewhere
 	writes    []Write
+	seen      *[]Write // if not nil: where the records that are read by their keys are noted
 	err       error
 }
 
@@ -62,6 +63,8 @@ func (t *Tx) Record(key []byte) (Record, bool) {
 		t.err = err
 	case !ok && t.partial:
 		t.err = errPartial
+	case ok && t.seen != nil:
+		*t.seen = append(*t.seen, Write{Key: bytes.Clone(key), Record: r})
 	}
 	return r, ok && t.err == nil
 }
