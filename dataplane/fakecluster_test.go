@@ -85,7 +85,7 @@ func newFakeCluster(t *testing.T, n int, g *ring.Ring, ids ...ring.NodeID) *fake
 		x := &fakeNode{c: c, id: id}
 		x.current.Store(g)
 		x.local = &fakeLocal{node: x, now: 1, slots: make(map[ring.Partition]items), hints: make(map[ring.NodeID]items)}
-		x.router = NewRouter(RouterConfig{Self: id, Rings: x, Local: x.local, Peers: x, OpenStream: x.openStream, Up: c.up})
+		x.router = NewRouter(RouterConfig{Self: id, Rings: x, Local: x.local, Repairs: x.local, Peers: x, OpenStream: x.openStream, Up: c.up})
 		c.nodes[id] = x
 	}
 	t.Cleanup(func() {
@@ -224,6 +224,22 @@ func (l *fakeLocal) Resolve(_ uint32, _ ring.Partition, _ []byte, replies [][]by
 	return wire.AppendItem(nil, &best), nil
 }
 
+// Reconcile brings everybody the newest version.
+func (l *fakeLocal) Reconcile(id uint32, p ring.Partition, records [][]byte) ([][]byte, error) {
+	held := slices.DeleteFunc(slices.Clone(records), func(b []byte) bool { return len(b) == 0 })
+	best, err := l.Resolve(id, p, nil, held)
+	if err != nil {
+		return nil, err
+	}
+	effects := make([][]byte, len(records))
+	for i, b := range records {
+		if !bytes.Equal(b, best) {
+			effects[i] = best
+		}
+	}
+	return effects, nil
+}
+
 func (l *fakeLocal) Dispatch(r *wire.Request) { go l.handle(r) }
 
 func (l *fakeLocal) handle(r *wire.Request) {
@@ -296,6 +312,9 @@ func (l *fakeLocal) run(r *wire.Request) (wire.Code, []byte, []byte) {
 		return wire.OK, nil, nil
 	case wire.OpRead:
 		it, ok := at[string(r.Call.Key)]
+		if !ok && r.Flags&wire.FlagRecords != 0 {
+			return wire.OK, nil, nil
+		}
 		if !ok && r.Flags&wire.FlagFallback != 0 {
 			return wire.Unavailable, nil, []byte("the fallback does not hold it")
 		}

@@ -1,6 +1,7 @@
 package dataplane
 
 import (
+	"bytes"
 	"errors"
 	"sync"
 	"time"
@@ -182,7 +183,9 @@ func (q *read) answered(node ring.NodeID, code wire.Code, epoch uint64, body []b
 		q.resolve()
 	case q.missing == q.need:
 		q.close()
+		repair := q.differing()
 		q.o.settle(wire.NotFound, body)
+		q.o.r.repairs.add(repair)
 	case q.next == q.n && q.open == 0:
 		reached := len(q.replies)
 		q.close()
@@ -193,6 +196,22 @@ func (q *read) answered(node ring.NodeID, code wire.Code, epoch uint64, body []b
 		q.mu.Unlock()
 		q.pump()
 	}
+}
+
+// differing is the repair that the answers call for; nil if they are the same.
+func (q *read) differing() *repair {
+	if len(q.replies) == 0 {
+		return nil
+	}
+	for _, reply := range q.replies[1:] {
+		if !bytes.Equal(reply, q.replies[0]) {
+			return q.o.r.repairs.note(q.o)
+		}
+	}
+	if q.missing > 0 {
+		return q.o.r.repairs.note(q.o)
+	}
+	return nil
 }
 
 // fail notes why a replica does not count. It is called with mu held.
@@ -221,6 +240,7 @@ func (q *read) close() {
 // resolve answers the caller with what the service makes of the replies.
 func (q *read) resolve() {
 	o := q.o
+	defer o.r.repairs.add(q.differing())
 	reply, err := o.r.local.Resolve(o.service, o.part, o.call.Body, q.replies)
 	if err != nil {
 		e := asError(err)

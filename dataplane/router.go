@@ -19,10 +19,11 @@ const (
 
 // RouterConfig says what a Router stands on. What has no default is required.
 type RouterConfig struct {
-	Self  ring.NodeID
-	Rings Rings
-	Local Local
-	Peers Sender
+	Self    ring.NodeID
+	Rings   Rings
+	Local   Local
+	Peers   Sender
+	Repairs Reconciler // compares what reads find to differ; no read repair if nil
 	// OpenStream opens a stream to a node; ctx bounds the opening. The stream of Peers
 	// if nil and Peers is a *Peers.
 	OpenStream func(ctx context.Context, node ring.NodeID) (FrameStream, error)
@@ -50,6 +51,8 @@ type Router struct {
 	log     *slog.Logger
 	timeout time.Duration
 
+	repairs readRepair
+
 	turn   atomic.Uint32 // spreads requests over equal nodes
 	covers atomic.Int32  // coverage queries of clients under way
 
@@ -75,6 +78,7 @@ func NewRouter(c RouterConfig) *Router {
 		self: c.Self, rings: c.Rings, local: c.Local, peers: c.Peers, open: c.OpenStream, up: c.Up,
 		log: c.Logger, timeout: c.DefaultTimeout,
 	}
+	r.repairs.r, r.repairs.rec = r, c.Repairs
 	r.stop, r.cancel = context.WithCancel(context.Background())
 	return r
 }

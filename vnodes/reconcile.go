@@ -11,27 +11,26 @@ import (
 
 // Reconcile compares the records that replicas of partition p have read for the same
 // query, each replica's as an effect. It returns, in the same order, the effect that
-// brings each what it lacks of the others', nil if that is nothing, and how many records
-// those are together.
-func (m *Manager) Reconcile(service uint32, p ring.Partition, records [][]byte) (effects [][]byte, brings int, err error) {
+// brings each what it lacks of the others'; nil if that is nothing.
+func (m *Manager) Reconcile(service uint32, p ring.Partition, records [][]byte) (effects [][]byte, err error) {
 	svc := m.services[service]
 	if svc == nil {
-		return nil, 0, wire.Errorf(wire.BadRequest, "unknown service")
+		return nil, wire.Errorf(wire.BadRequest, "unknown service")
 	}
 	_, err = m.guard(svc, p, func() ([]byte, error) {
-		effects, brings, err = svc.reconcile(records)
+		effects, err = svc.reconcile(records)
 		return nil, err
 	})
-	return effects, brings, err
+	return effects, err
 }
 
-func (s *service) reconcile(records [][]byte) (effects [][]byte, brings int, err error) {
+func (s *service) reconcile(records [][]byte) (effects [][]byte, err error) {
 	merged := make(map[string]Record)
 	has := make([]map[string]Record, len(records))
 	for i, b := range records {
 		writes, err := ParseWrites(b)
 		if err != nil {
-			return nil, 0, fmt.Errorf("records of replica %d: %w", i, err)
+			return nil, fmt.Errorf("records of replica %d: %w", i, err)
 		}
 		has[i] = make(map[string]Record, len(writes))
 		for _, w := range writes {
@@ -56,8 +55,7 @@ func (s *service) reconcile(records [][]byte) (effects [][]byte, brings int, err
 		}
 		if len(lacks) > 0 {
 			effects[i] = AppendWrites(nil, lacks)
-			brings += len(lacks)
 		}
 	}
-	return effects, brings, nil
+	return effects, nil
 }
