@@ -1,0 +1,203 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/ringcore/ringcore/client"
+)
+
+// store is a way to the key/value service.
+type store interface {
+	put(key, value string) error
+	get(key string) (string, error)
+}
+
+// goStore goes through the Go client, straight to the replicas.
+type goStore struct {
+	ctx context.Context
+	c   *client.Client
+}
+
+func (s goStore) put(key, value string) error {
+	return s.c.Put(s.ctx, "default", []byte(key), []byte(value), client.WriteOptions{})
+}
+
+func (s goStore) get(key string) (string, error) {
+	obj, err := s.c.Get(s.ctx, "default", []byte(key), client.ReadOptions{})
+	return string(obj.Value), err
+}
+
+// httpStore goes through one node's HTTP API.
+type httpStore struct{ p *process }
+
+func (s httpStore) put(key, value string) error {
+	status, body, err := kvRequest(s.p, http.MethodPut, key, value)
+	if err == nil && status/100 != 2 {
+		err = fmt.Errorf("%d %s", status, body)
+	}
+	return err
+}
+
+func (s httpStore) get(key string) (string, error) {
+	status, body, err := kvRequest(s.p, http.MethodGet, key, "")
+	if err == nil && status != http.StatusOK {
+		err = fmt.Errorf("%d %s", status, body)
+	}
+	return body, err
+}
+
+// traffic is workers that write and read keys of their own without pause, each of which
+// knows what it must find.
+type traffic struct {
+	t       *testing.T
+	stop    atomic.Bool
+	running sync.WaitGroup
+	ops     atomic.Int64
+
+	mu      sync.Mutex
+	failed  int
+	first   string
+	longest time.Duration // of any operation
+	slow    string        // which one
+}
+
+const trafficKeys = 16 // of each worker
+
+func (x *traffic) run(name string, s store) {
+	x.running.Go(func() {
+		for i := 0; !x.stop.Load(); i++ {
+			key, value := fmt.Sprintf("%s-%d", name, i%trafficKeys), fmt.Sprint("version ", i)
+			x.do("put "+key, func() error { return s.put(key, value) })
+			x.do("get "+key, func() error {
+				got, err := s.get(key)
+				if err == nil && got != value {
+					err = fmt.Errorf("%q instead of %q", got, value)
+				}
+				return err
+			})
+		}
+	})
+}
+
+func (x *traffic) do(what string, op func() error) {
+	begun := time.Now()
+	err := op()
+	took := time.Since(begun)
+	x.ops.Add(1)
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if took > x.longest {
+		x.longest, x.slow = took, what
+	}
+	if err != nil {
+		if x.failed++; x.failed == 1 {
+			x.first = fmt.Sprintf("%s: %v", what, err)
+		}
+	}
+}
+
+// watchdog tells for how long the machine has at most kept this process waiting.
+type watchdog struct {
+	end   chan struct{}
+	stall chan time.Duration
+}
+
+func startWatchdog() *watchdog {
+	w := &watchdog{make(chan struct{}), make(chan time.Duration)}
+	go func() {
+		tick := time.NewTicker(5 * time.Millisecond)
+		defer tick.Stop()
+		var worst time.Duration
+		for last := time.Now(); ; {
+			select {
+			case <-tick.C:
+				now := time.Now()
+				worst, last = max(worst, now.Sub(last)), now
+			case <-w.end:
+				w.stall <- worst
+				return
+			}
+		}
+	}()
+	return w
+}
+
+// worst ends the watchdog.
+func (w *watchdog) worst() time.Duration {
+	close(w.end)
+	return <-w.stall
+}
+
+// One of three nodes is stopped in its tracks, its connections stay open and swallow
+// what is sent. Nobody gets an error or a wrong answer, and nobody waits for longer than
+// it takes to notice; then the node is used again.
+func TestHungNode(t *testing.T) {
+	n1 := startProcess(t, "n1", "--replicas", "3")
+	nodes := []*process{n1, startProcess(t, "n2", "--join", n1.addr), startProcess(t, "n3", "--join", n1.addr)}
+	settle(t, nodes...)
+	var addrs []string
+	for _, p := range nodes {
+		addrs = append(addrs, p.addr)
+	}
+	hangs := 3 * time.Second
+	if deep() {
+		hangs = 10 * time.Second
+	}
+	for _, victim := range []*process{nodes[1], nodes[0]} {
+		x, dog := &traffic{t: t}, startWatchdog()
+		c, err := client.Open(t.Context(), client.Config{Addrs: addrs})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range 8 {
+			x.run(fmt.Sprint(victim.name, "-go-", i), goStore{t.Context(), c})
+		}
+		for _, p := range nodes {
+			if p != victim { // whoever talks to a node that hangs, hangs
+				x.run(fmt.Sprint(victim.name, "-http-", p.name), httpStore{p})
+			}
+		}
+		x.goOn(2 * time.Second)
+		victim.signal(syscall.SIGSTOP)
+		x.goOn(hangs)
+		victim.signal(syscall.SIGCONT)
+		x.goOn(2 * time.Second)
+		x.stop.Store(true)
+		x.running.Wait()
+		stalled := dog.worst()
+		t.Logf("%s hung for %v: %d operations, the longest %v (%s); the machine itself stalled for %v",
+			victim.name, hangs, x.ops.Load(), x.longest, x.slow, stalled)
+		if x.failed > 0 {
+			t.Errorf("%s: %d operations failed, the first: %s", victim.name, x.failed, x.first)
+		}
+		if most := 1500*time.Millisecond + stalled; x.longest > most {
+			t.Errorf("%s: the longest operation took %v, more than %v", victim.name, x.longest, most)
+		}
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+		settle(t, nodes...)
+	}
+}
+
+// goOn lets the workers run for a while.
+func (x *traffic) goOn(d time.Duration) {
+	select {
+	case <-time.After(d):
+	case <-x.t.Context().Done():
+	}
+}
+
+func (p *process) signal(s syscall.Signal) {
+	p.t.Helper()
+	if err := p.cmd.Process.Signal(s); err != nil {
+		p.t.Fatal(err)
+	}
+}
