@@ -34,14 +34,18 @@ const (
 	back
 )
 
+// newCable leads to a server of its own, node b's, which h serves.
 func newCable(t *testing.T, h Handler) *cable {
-	c := &cable{changed: make(chan struct{}), server: NewServer(ServerConfig{
-		Identity: identity("b"), Requests: h, Member: func(ring.NodeID) bool { return true },
-	})}
+	s := NewServer(ServerConfig{Identity: identity("b"), Requests: h, Member: func(ring.NodeID) bool { return true }})
+	t.Cleanup(func() { _ = s.Close() })
+	return cableTo(t, s)
+}
+
+func cableTo(t *testing.T, s *Server) *cable {
+	c := &cable{changed: make(chan struct{}), server: s}
 	t.Cleanup(func() {
 		c.set(func() { c.cut = [2]bool{} })
 		c.hangUp()
-		_ = c.server.Close()
 		c.ends.Wait()
 	})
 	return c
@@ -111,7 +115,7 @@ func (c *cable) carry(way int, from, to net.Conn) {
 		b   []byte
 		due time.Time
 	}
-	pieces := make(chan piece, 1<<16)
+	pieces := make(chan piece, 1<<10)
 	c.ends.Go(func() {
 		defer to.Close()
 		for p := range pieces {

@@ -189,6 +189,7 @@ type fakeLocal struct {
 
 	mu    sync.Mutex
 	now   uint64
+	wall  bool // now follows the bubble's clock, as real nodes' stamps do
 	slots map[ring.Partition]items
 	hints map[ring.NodeID]items
 	runs  int // of commands
@@ -321,7 +322,10 @@ func (l *fakeLocal) run(r *wire.Request) (wire.Code, []byte, []byte) {
 		return wire.OK, nil, wire.AppendItem(nil, &it)
 	}
 	l.runs++
-	l.now++
+	l.now = max(l.now, at[string(r.Call.Key)].Stamp.Time) + 1 // above what it replaces
+	if l.wall {
+		l.now = max(l.now, uint64(time.Now().UnixNano()))
+	}
 	key := bytes.Clone(r.Call.Key)
 	it := wire.Item{Key: key, Stamp: wire.Stamp{Time: l.now, Node: uint64(l.node.id[0]), ID: r.Call.ID}}
 	switch cmd, v, _ := strings.Cut(string(r.Call.Body), " "); cmd {

@@ -74,15 +74,22 @@ func (x *traffic) run(name string, s store) {
 	x.running.Go(func() {
 		for i := 0; !x.stop.Load(); i++ {
 			key, value := fmt.Sprintf("%s-%d", name, i%trafficKeys), fmt.Sprint("version ", i)
+			if i >= trafficKeys { // a write of before that was delayed may have come meanwhile
+				x.read(s, key, fmt.Sprint("version ", i-trafficKeys))
+			}
 			x.do("put "+key, func() error { return s.put(key, value) })
-			x.do("get "+key, func() error {
-				got, err := s.get(key)
-				if err == nil && got != value {
-					err = fmt.Errorf("%q instead of %q", got, value)
-				}
-				return err
-			})
+			x.read(s, key, value)
 		}
+	})
+}
+
+func (x *traffic) read(s store, key, want string) {
+	x.do("get "+key, func() error {
+		got, err := s.get(key)
+		if err == nil && got != want {
+			err = fmt.Errorf("%q instead of %q", got, want)
+		}
+		return err
 	})
 }
 
