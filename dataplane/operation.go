@@ -136,7 +136,12 @@ func (o *operation) forward() {
 	if o.encoded == nil {
 		o.encoded = wire.AppendCall(nil, &o.call)
 	}
-	o.send(o.slots[i].Node, wire.FlagNoHop, o.encoded)
+	if o.op == wire.OpQuery {
+		o.relay(i)
+		return
+	}
+	node := o.slots[i].Node
+	o.send(node, wire.FlagNoHop, o.encoded, func(code wire.Code, epoch uint64, body []byte) { o.answered(node, code, epoch, body) })
 }
 
 // full reports whether a replica that is there had no room for the operation.
@@ -174,16 +179,13 @@ func (o *operation) candidate() int {
 	return -1
 }
 
-// send passes the operation to node.
-func (o *operation) send(node ring.NodeID, flags wire.Flags, body []byte) {
+// send passes the operation to node; answered is told what comes of it.
+func (o *operation) send(node ring.NodeID, flags wire.Flags, body []byte, answered func(wire.Code, uint64, []byte)) {
 	h := wire.Header{
 		Kind: wire.KindRequest, Op: o.op, Service: o.service, Partition: uint16(o.part),
 		Flags: flags, Gen: uint64(o.ring.Gen(o.part)), Epoch: uint64(o.ring.Epoch),
 	}
-	o.r.peers.Send(node, h, body, o.tryDeadline(), func(f wire.Frame, err error) {
-		code, epoch, body := outcome(f, err)
-		o.answered(node, code, epoch, body)
-	})
+	o.r.peers.Send(node, h, body, o.tryDeadline(), func(f wire.Frame, err error) { answered(outcome(f, err)) })
 }
 
 // tryDeadline leaves time for another node if there is one and the operation may run twice.

@@ -1,6 +1,7 @@
 package dataplane
 
 import (
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -90,6 +91,46 @@ func TestHedging(t *testing.T) {
 		}
 		if hedged == 0 {
 			t.Error("the slow replica was never asked first")
+		}
+		time.Sleep(time.Minute)
+	})
+}
+
+// A slow coordinator is hedged too, wherever it is slow; one that fails is replaced at
+// once, and of two answers the first counts.
+func TestHedgingOfCoordinator(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newFakeCluster(t, 3, abc("a", "b", "c"), "a", "b", "c", "x")
+		var fails atomic.Bool
+		c.meddle = func(_, to ring.NodeID, h wire.Header, _ []byte) (wire.Frame, error, bool) {
+			switch {
+			case to == "a" && h.Op == wire.OpQuery:
+				time.Sleep(2 * time.Second)
+			case fails.Load() && h.Op == wire.OpQuery:
+				return wire.Frame{}, wire.Errorf(wire.Maybe, "broke"), true
+			}
+			return wire.Frame{}, nil, false
+		}
+		hedged := 0
+		for range 6 {
+			begun := time.Now()
+			_, err := c.query("x")
+			wantOK(t, err)
+			switch took := time.Since(begun); took {
+			case 0:
+			case relayHedge:
+				hedged++
+			default:
+				t.Errorf("took %v", took)
+			}
+		}
+		if hedged == 0 {
+			t.Error("the slow coordinator was never asked first")
+		}
+		fails.Store(true) // now the slow one is the only one that answers
+		for range 3 {
+			_, err := c.query("x")
+			wantOK(t, err)
 		}
 		time.Sleep(time.Minute)
 	})
