@@ -57,6 +57,7 @@ func (s httpStore) get(key string) (string, error) {
 // knows what it must find.
 type traffic struct {
 	t       *testing.T
+	client  *client.Client
 	stop    atomic.Bool
 	running sync.WaitGroup
 	ops     atomic.Int64
@@ -143,56 +144,80 @@ func (w *watchdog) worst() time.Duration {
 }
 
 // One of three nodes is stopped in its tracks, its connections stay open and swallow
-// what is sent. Nobody gets an error or a wrong answer, and nobody waits for longer than
-// it takes to notice; then the node is used again.
-func TestHungNode(t *testing.T) {
+// what is sent; or it is killed and started again. Nobody gets an error or a wrong
+// answer, and nobody waits for longer than it takes to notice.
+func TestNodeFailsUnderLoad(t *testing.T) {
 	n1 := startProcess(t, "n1", "--replicas", "3")
 	nodes := []*process{n1, startProcess(t, "n2", "--join", n1.addr), startProcess(t, "n3", "--join", n1.addr)}
 	settle(t, nodes...)
-	var addrs []string
-	for _, p := range nodes {
-		addrs = append(addrs, p.addr)
-	}
-	hangs := 3 * time.Second
+	away := 3 * time.Second
 	if deep() {
-		hangs = 10 * time.Second
+		away = 10 * time.Second
 	}
-	for _, victim := range []*process{nodes[1], nodes[0]} {
-		x, dog := &traffic{t: t}, startWatchdog()
-		c, err := client.Open(t.Context(), client.Config{Addrs: addrs})
-		if err != nil {
-			t.Fatal(err)
-		}
-		for i := range 8 {
-			x.run(fmt.Sprint(victim.name, "-go-", i), goStore{t.Context(), c})
-		}
-		for _, p := range nodes {
-			if p != victim { // whoever talks to a node that hangs, hangs
-				x.run(fmt.Sprint(victim.name, "-http-", p.name), httpStore{p})
-			}
-		}
-		x.goOn(2 * time.Second)
-		victim.signal(syscall.SIGSTOP)
-		x.goOn(hangs)
-		victim.signal(syscall.SIGCONT)
-		x.goOn(2 * time.Second)
-		x.stop.Store(true)
-		x.running.Wait()
-		stalled := dog.worst()
-		t.Logf("%s hung for %v: %d operations, the longest %v (%s); the machine itself stalled for %v",
-			victim.name, hangs, x.ops.Load(), x.longest, x.slow, stalled)
-		if x.failed > 0 {
-			t.Errorf("%s: %d operations failed, the first: %s", victim.name, x.failed, x.first)
-		}
-		if most := 1500*time.Millisecond + stalled; x.longest > most {
-			t.Errorf("%s: the longest operation took %v, more than %v", victim.name, x.longest, most)
-		}
-		if err := c.Close(); err != nil {
-			t.Error(err)
-		}
+	for _, x := range []struct {
+		name      string
+		victim    *process
+		fail, end func(*process)
+	}{
+		{"n2 hangs", nodes[1], freeze, thaw},
+		{"n1 hangs", nodes[0], freeze, thaw},
+		{"n3 is killed", nodes[2], (*process).kill, (*process).restart},
+		{"n1 is killed", nodes[0], (*process).kill, (*process).restart},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			load, dog := startTraffic(t, x.name[:2]+x.name[3:4], nodes, x.victim), startWatchdog()
+			load.goOn(2 * time.Second)
+			x.fail(x.victim)
+			load.goOn(away)
+			x.end(x.victim)
+			load.goOn(2 * time.Second)
+			load.end(dog.worst)
+		})
 		settle(t, nodes...)
 	}
 }
+
+// startTraffic has workers use the Go client, and the HTTP API of all nodes but the
+// victim: whoever talks to a node that hangs, hangs.
+func startTraffic(t *testing.T, name string, nodes []*process, victim *process) *traffic {
+	x := &traffic{t: t}
+	var addrs []string
+	for _, p := range nodes {
+		addrs = append(addrs, p.addr)
+		if p != victim {
+			x.run(name+"-http-"+p.name, httpStore{p})
+		}
+	}
+	var err error
+	if x.client, err = client.Open(t.Context(), client.Config{Addrs: addrs}); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 8 {
+		x.run(fmt.Sprint(name, "-go-", i), goStore{t.Context(), x.client})
+	}
+	return x
+}
+
+// end stops the workers and says how they fared. stalled is for how long the machine
+// has kept everybody waiting.
+func (x *traffic) end(stalled func() time.Duration) {
+	x.stop.Store(true)
+	x.running.Wait()
+	machine := stalled()
+	x.t.Logf("%d operations, the longest %v (%s); the machine itself stalled for %v", x.ops.Load(), x.longest, x.slow, machine)
+	if x.failed > 0 {
+		x.t.Errorf("%d operations failed, the first: %s", x.failed, x.first)
+	}
+	if most := 1500*time.Millisecond + machine; x.longest > most {
+		x.t.Errorf("the longest operation took %v, more than %v", x.longest, most)
+	}
+	if err := x.client.Close(); err != nil {
+		x.t.Error(err)
+	}
+}
+
+func freeze(p *process) { p.signal(syscall.SIGSTOP) }
+func thaw(p *process) { p.signal(syscall.SIGCONT) }
 
 // goOn lets the workers run for a while.
 func (x *traffic) goOn(d time.Duration) {
