@@ -192,3 +192,30 @@ func TestTimeouts(t *testing.T) {
 		time.Sleep(time.Minute)
 	})
 }
+
+// A sloppy read also asks fallbacks, for what they hold for slots that are down; one that
+// holds nothing does not count, and none counts for PR.
+func TestSloppyRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newFakeCluster(t, 3, withOwners(abc("a", "b", "c"), "d", "e"), "a", "b", "c", "d", "e")
+		c.nodes["b"].down.Store(true)
+		c.nodes["c"].down.Store(true)
+		sloppy := func(call *wire.Call) { call.Flags |= wire.CallSloppy }
+		_, err := c.query("a", sloppy)
+		wantCode(t, err, wire.QuorumNotMet, "r=2 not met: reached 1 of 2 (3 slots)")
+		_, err = c.command("a", "put 1", sloppy)
+		wantOK(t, err)
+		synctest.Wait() // both fallbacks have it
+		for _, r := range []wire.Quorum{1, 2, 3} {
+			got, err := c.query("a", sloppy, want(r), wantPrimary(1))
+			wantOK(t, err)
+			if got != "1" {
+				t.Errorf("r=%d: %q", r, got)
+			}
+		}
+		_, err = c.query("a", want(2))
+		wantCode(t, err, wire.QuorumNotMet, "r=2 not met: reached 1 of 2 (3 slots)")
+		_, err = c.query("a", sloppy, want(2), wantPrimary(2))
+		wantCode(t, err, wire.QuorumNotMet, "pr=2 not met: reached 1 of 2 (3 slots)")
+	})
+}

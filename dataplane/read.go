@@ -3,6 +3,7 @@ package dataplane
 import (
 	"bytes"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -15,22 +16,27 @@ const hedgeAfter = 30 * time.Millisecond
 
 // read is one attempt at a query by its coordinator. It asks as many readable
 // slots as must answer, this node first, and one more for each that fails or is slow.
+// A sloppy one asks fallbacks last, for what they hold for slots that are down.
 type read struct {
-	o     *operation
-	slots []ring.Replica
-	me    int
-	need  int
-	head  wire.Header // of an OpRead, but for its slot
-	body  []byte      // the encoded call; nil until a peer is asked
-	req   wire.Request
+	o       *operation
+	slots   []ring.Replica
+	me      int
+	need    int
+	needPR  int                           // of these, slots
+	standIn [ring.MaxReplicas]ring.NodeID // who is asked in the place of a slot's node; empty for that node itself
+	head    wire.Header                   // of an OpRead, but for its slot
+	body    []byte                        // the encoded call; nil until a peer is asked
+	req     wire.Request
 
 	mu       sync.Mutex              // held for arithmetic only, never across a call out
 	order    [ring.MaxReplicas]uint8 // slots to ask, in this order
+	up       int                     // of order: slots whose nodes are up; fallbacks follow
 	n, next  int                     // of order: how many, and how many were asked
 	want     int                     // need, and one more for each hedge
 	open     int                     // asked and not answered
 	replies  [][]byte                // if need > 1
 	missing  int                     // answers NotFound
+	slotted  int                     // answers of slots, of both kinds
 	code     wire.Code               // of the last replica that failed, or of one that is overloaded
 	text     []byte
 	outdated bool // a replica knows another ring
@@ -46,18 +52,22 @@ func (o *operation) read(me int) {
 	readable := q.choose()
 	q.need = 1
 	if o.info.Resolves || o.call.Quorum != wire.QuorumDefault || o.call.Primary != wire.QuorumDefault {
-		q.need = max(quorum(o.call.Quorum, readable), primaryQuorum(o.call.Primary, readable), 1)
+		q.needPR = primaryQuorum(o.call.Primary, readable)
+		q.need = max(quorum(o.call.Quorum, readable), q.needPR, 1)
 	}
 	switch {
+	case q.needPR > readable:
+		o.settle(wire.QuorumNotMet, tooMany("pr", q.needPR, readable))
+		return
 	case q.need > readable:
-		o.settle(wire.QuorumNotMet, tooMany(q.name(), q.need, readable))
+		o.settle(wire.QuorumNotMet, tooMany("r", q.need, readable))
 		return
 	case q.need > 1 && !o.info.Resolves:
 		o.settle(wire.BadRequest, message("service %s cannot make one answer of several: use r=1", o.info.Name))
 		return
-	case q.need > q.n:
+	case q.need > q.n, q.needPR > q.up:
 		if !o.bePatient() {
-			o.settle(wire.QuorumNotMet, q.notMet(q.n))
+			o.settle(wire.QuorumNotMet, q.notMet(q.n, q.up))
 		}
 		return
 	}
@@ -90,7 +100,25 @@ func (q *read) choose() (readable int) {
 			q.n++
 		}
 	}
+	q.up = q.n
+	if q.o.call.Flags&wire.CallSloppy != 0 {
+		q.addFallbacks()
+	}
 	return readable
+}
+
+// addFallbacks has those asked last who may hold something for slots that are down.
+func (q *read) addFallbacks() {
+	o := q.o
+	for _, t := range o.ring.PreferencesOf(o.part, len(q.slots), o.r.up).Targets {
+		i := placeOf(q.slots, t.For)
+		// Who was up a moment ago may be down now.
+		if t.Fallback && !q.slots[i].CatchingUp && !slices.Contains(q.order[:q.n], uint8(i)) {
+			q.standIn[i] = t.Node
+			q.order[q.n] = uint8(i)
+			q.n++
+		}
+	}
 }
 
 // pump asks replicas until as many answers are there or under way as are wanted.
@@ -114,16 +142,21 @@ func (q *read) ask(i int) {
 		q.req = wire.Request{
 			Op: wire.OpRead, Service: q.head.Service, Partition: q.head.Partition, Gen: q.head.Gen, Epoch: q.head.Epoch,
 			Call: q.o.call, Deadline: q.o.deadline,
-			Done: func(code wire.Code, epoch uint64, body []byte) { q.answered(q.o.r.self, code, epoch, body) },
+			Done: func(code wire.Code, epoch uint64, body []byte) { q.answered(i, q.o.r.self, code, epoch, body) },
 		}
 		q.o.r.local.Dispatch(&q.req)
 		return
 	}
-	node, h := q.slots[i].Node, q.head
+	node, h, body := q.slots[i].Node, q.head, q.encoded()
 	h.Slot = uint8(i)
-	q.o.r.peers.Send(node, h, q.encoded(), q.o.deadline, func(f wire.Frame, err error) {
+	if q.standIn[i] != "" {
+		call := q.o.call
+		call.For = string(node)
+		node, h.Flags, body = q.standIn[i], wire.FlagFallback, wire.AppendCall(nil, &call)
+	}
+	q.o.r.peers.Send(node, h, body, q.o.deadline, func(f wire.Frame, err error) {
 		code, epoch, body := outcome(f, err)
-		q.answered(node, code, epoch, body)
+		q.answered(i, node, code, epoch, body)
 	})
 }
 
@@ -157,8 +190,8 @@ func (q *read) hedge(slow bool) {
 	}
 }
 
-// answered takes a replica's answer.
-func (q *read) answered(node ring.NodeID, code wire.Code, epoch uint64, body []byte) {
+// answered takes the answer for slot i, of its node or a fallback.
+func (q *read) answered(i int, node ring.NodeID, code wire.Code, epoch uint64, body []byte) {
 	q.mu.Lock()
 	q.open--
 	if q.closed {
@@ -172,29 +205,38 @@ func (q *read) answered(node ring.NodeID, code wire.Code, epoch uint64, body []b
 		return
 	case code == wire.OK:
 		q.replies = append(q.replies, body)
+		q.counts(i)
 	case code == wire.NotFound:
 		q.missing++
+		q.counts(i)
 	default:
 		q.fail(node, code, ring.Epoch(epoch), body)
 	}
 	switch {
-	case len(q.replies) == q.need:
+	case len(q.replies) >= q.need && q.slotted >= q.needPR:
 		q.close()
 		q.resolve()
-	case q.missing == q.need:
+	case q.missing >= q.need && q.slotted >= q.needPR:
 		q.close()
 		repair := q.differing()
 		q.o.settle(wire.NotFound, body)
 		q.o.r.repairs.add(repair)
 	case q.next == q.n && q.open == 0:
-		reached := len(q.replies)
+		why := q.notMet(len(q.replies), q.slotted)
 		q.close()
-		q.fallShort(reached)
+		q.fallShort(why)
 	default:
 		// Answers that differ in kind do not add up: one side must reach need.
 		q.want = max(q.want, q.need+min(q.missing, len(q.replies)))
 		q.mu.Unlock()
 		q.pump()
+	}
+}
+
+// counts notes that slot i's answer counts. It is called with mu held.
+func (q *read) counts(i int) {
+	if q.standIn[i] == "" {
+		q.slotted++
 	}
 }
 
@@ -251,7 +293,7 @@ func (q *read) resolve() {
 }
 
 // fallShort ends an attempt that too few replicas answered.
-func (q *read) fallShort(reached int) {
+func (q *read) fallShort(why []byte) {
 	o := q.o
 	switch {
 	case q.outdated:
@@ -261,25 +303,23 @@ func (q *read) fallShort(reached int) {
 	case len(q.slots) == 1:
 		o.answered(o.r.self, q.code, 0, q.text)
 	case q.code == wire.Overload:
-		o.settle(wire.Overload, append(q.notMet(reached), "; "+string(q.text)...))
+		o.settle(wire.Overload, append(why, "; "+string(q.text)...))
 	case !time.Now().Before(o.deadline):
-		o.settle(wire.Deadline, append(q.notMet(reached), " before the deadline"...))
+		o.settle(wire.Deadline, append(why, " before the deadline"...))
 	default:
 		if !o.bePatient() {
-			o.settle(wire.QuorumNotMet, q.notMet(reached))
+			o.settle(wire.QuorumNotMet, why)
 		}
 	}
 }
 
-// name is the quorum that asks for the most: r or pr.
-func (q *read) name() string {
-	if q.o.call.Primary != wire.QuorumDefault && primaryQuorum(q.o.call.Primary, len(q.slots)) >= q.need {
-		return "pr"
+// notMet says which quorum so many answers, and those of slots among them, fall short of.
+func (q *read) notMet(answers, slotted int) []byte {
+	if slotted < q.needPR {
+		return notMet("pr", slotted, q.needPR, len(q.slots))
 	}
-	return "r"
+	return notMet("r", answers, q.need, len(q.slots))
 }
-
-func (q *read) notMet(reached int) []byte { return notMet(q.name(), reached, q.need, len(q.slots)) }
 
 // asError gives err a code: its own, or Internal.
 func asError(err error) *wire.Error {
