@@ -219,3 +219,45 @@ func TestSloppyRead(t *testing.T) {
 		wantCode(t, err, wire.QuorumNotMet, "pr=2 not met: reached 1 of 2 (3 slots)")
 	})
 }
+
+// The original crashed in its caller when no node was up for a key (trap 8 of the
+// tutorial), and its replicated variant took the first answer (trap 7): here the first is
+// a clear error, never "not found", and the second waits for as many as were asked.
+func TestNoNodeUp(t *testing.T) {
+	for _, n := range []int{1, 3} {
+		synctest.Test(t, func(t *testing.T) {
+			c := newFakeCluster(t, n, abc([]string{"a", "b", "c"}[:n]...), "a", "b", "c", "x")
+			for _, id := range []ring.NodeID{"a", "b", "c"} {
+				c.nodes[id].put(partitionOf("k"), "k", "v", 1, false)
+				c.nodes[id].down.Store(true)
+			}
+			for _, cmd := range []string{"put 1", "add"} {
+				_, err := c.command("x", cmd)
+				wantCode(t, err, wire.Unavailable, "no replica of partition")
+			}
+			begun := time.Now()
+			_, err := c.query("x")
+			wantCode(t, err, wire.Unavailable, "no replica of partition")
+			if took := time.Since(begun); took > patience+longestWait*2 {
+				t.Errorf("n=%d: said after %v", n, took)
+			}
+		})
+	}
+}
+
+func TestFirstAnswerAloneIsNotTaken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newFakeCluster(t, 3, abc("a", "b", "c"), "a", "b", "c")
+		for _, id := range []ring.NodeID{"b", "c"} { // the write reached a majority, without a
+			c.nodes[id].put(partitionOf("k"), "k", "v", 1, false)
+		}
+		for range 6 {
+			got, err := c.query("a")
+			wantOK(t, err)
+			if got != "v" {
+				t.Errorf("read %q", got)
+			}
+		}
+		time.Sleep(time.Second)
+	})
+}

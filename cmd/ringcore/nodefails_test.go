@@ -217,6 +217,7 @@ func (x *traffic) end(stalled func() time.Duration) {
 }
 
 func freeze(p *process) { p.signal(syscall.SIGSTOP) }
+
 func thaw(p *process) { p.signal(syscall.SIGCONT) }
 
 // goOn lets the workers run for a while.
