@@ -55,9 +55,7 @@ func (o *operation) askFallback() bool {
 	if node == o.r.self {
 		o.standIn(call)
 	} else {
-		o.send(node, wire.FlagFallback|wire.FlagNoHop, wire.AppendCall(nil, &call), func(code wire.Code, epoch uint64, body []byte) {
-			o.answered(node, code, epoch, body)
-		})
+		o.send(node, wire.FlagFallback|wire.FlagNoHop, wire.AppendCall(nil, &call), nil)
 	}
 	return true
 }

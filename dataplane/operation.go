@@ -140,8 +140,7 @@ func (o *operation) forward() {
 		o.relay(i)
 		return
 	}
-	node := o.slots[i].Node
-	o.send(node, wire.FlagNoHop, o.encoded, func(code wire.Code, epoch uint64, body []byte) { o.answered(node, code, epoch, body) })
+	o.send(o.slots[i].Node, wire.FlagNoHop, o.encoded, nil)
 }
 
 // full reports whether a replica that is there had no room for the operation.
@@ -179,13 +178,20 @@ func (o *operation) candidate() int {
 	return -1
 }
 
-// send passes the operation to node; answered is told what comes of it.
+// send passes the operation to node; answered is told what comes of it, the operation itself if nil.
 func (o *operation) send(node ring.NodeID, flags wire.Flags, body []byte, answered func(wire.Code, uint64, []byte)) {
 	h := wire.Header{
 		Kind: wire.KindRequest, Op: o.op, Service: o.service, Partition: uint16(o.part),
 		Flags: flags, Gen: uint64(o.ring.Gen(o.part)), Epoch: uint64(o.ring.Epoch),
 	}
-	o.r.peers.Send(node, h, body, o.tryDeadline(), func(f wire.Frame, err error) { answered(outcome(f, err)) })
+	o.r.peers.Send(node, h, body, o.tryDeadline(), func(f wire.Frame, err error) {
+		code, epoch, body := outcome(f, err)
+		if answered == nil {
+			o.answered(node, code, epoch, body)
+			return
+		}
+		answered(code, epoch, body)
+	})
 }
 
 // tryDeadline leaves time for another node if there is one and the operation may run twice.

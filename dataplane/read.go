@@ -22,10 +22,10 @@ type read struct {
 	slots   []ring.Replica
 	me      int
 	need    int
-	needPR  int                           // of these, slots
-	standIn [ring.MaxReplicas]ring.NodeID // who is asked in the place of a slot's node; empty for that node itself
-	head    wire.Header                   // of an OpRead, but for its slot
-	body    []byte                        // the encoded call; nil until a peer is asked
+	needPR  int           // of these, slots
+	standIn []ring.NodeID // by slot, who is asked in its node's place; empty for nobody, nil if none is
+	head    wire.Header   // of an OpRead, but for its slot
+	body    []byte        // the encoded call; nil until a peer is asked
 	req     wire.Request
 
 	mu       sync.Mutex              // held for arithmetic only, never across a call out
@@ -114,6 +114,9 @@ func (q *read) addFallbacks() {
 		i := placeOf(q.slots, t.For)
 		// Who was up a moment ago may be down now.
 		if t.Fallback && !q.slots[i].CatchingUp && !slices.Contains(q.order[:q.n], uint8(i)) {
+			if q.standIn == nil {
+				q.standIn = make([]ring.NodeID, len(q.slots))
+			}
 			q.standIn[i] = t.Node
 			q.order[q.n] = uint8(i)
 			q.n++
@@ -137,6 +140,9 @@ func (q *read) pump() {
 	}
 }
 
+// stoodIn reports whether a fallback is asked for slot i.
+func (q *read) stoodIn(i int) bool { return q.standIn != nil && q.standIn[i] != "" }
+
 func (q *read) ask(i int) {
 	if i == q.me {
 		q.req = wire.Request{
@@ -149,7 +155,7 @@ func (q *read) ask(i int) {
 	}
 	node, h, body := q.slots[i].Node, q.head, q.encoded()
 	h.Slot = uint8(i)
-	if q.standIn[i] != "" {
+	if q.stoodIn(i) {
 		call := q.o.call
 		call.For = string(node)
 		node, h.Flags, body = q.standIn[i], wire.FlagFallback, wire.AppendCall(nil, &call)
@@ -235,7 +241,7 @@ func (q *read) answered(i int, node ring.NodeID, code wire.Code, epoch uint64, b
 
 // counts notes that slot i's answer counts. It is called with mu held.
 func (q *read) counts(i int) {
-	if q.standIn[i] == "" {
+	if !q.stoodIn(i) {
 		q.slotted++
 	}
 }
