@@ -27,7 +27,7 @@ type Client struct {
 	links  map[*link]struct{}
 	closed bool
 
-	goroutines sync.WaitGroup // the learner, the tender, two for each link, one for each probe
+	goroutines sync.WaitGroup // the learner, the tender, two for each link, one for each probe or hedge
 }
 
 // Open finds the cluster through any of the addresses and learns its ring. It
@@ -92,6 +92,17 @@ func (c *Client) start(l *link) bool {
 		delete(c.links, l)
 		c.mu.Unlock()
 	})
+	return true
+}
+
+// spawn runs f on a goroutine that Close waits for; false if the Client is closed.
+func (c *Client) spawn(f func()) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return false
+	}
+	c.goroutines.Go(f)
 	return true
 }
 

@@ -18,7 +18,11 @@
 // harm: queries, and blind writes, which carry the same id in every try. Any
 // other ends with ErrMaybe.
 //
-// The goroutines of a Client, one that learns and two for each connection, end in
-// Close. The package stands on the pure floor: it shares no code with the node but
+// A query that a node takes long for is sent to another one as well, and the first answer
+// counts. A node of which nothing is heard for most of a second is given up, and asked
+// again when it answers.
+//
+// The goroutines of a Client, one that learns, one that tends the connections, two for
+// each of these, and one for each probe or second try, end in Close. The package stands on the pure floor: it shares no code with the node but
 // the ring, the frames and the key/value service's encoding.
 package client

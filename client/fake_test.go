@@ -52,7 +52,7 @@ type node struct {
 	seen    map[wire.Op]int
 	stopped bool
 	mute    bool          // takes requests and answers none
-	slow    time.Duration // until it answers a command; others are answered meanwhile
+	slow    time.Duration // until it answers a command or query; others are answered meanwhile
 	drop    bool          // runs the next command and breaks the connection instead of answering
 	wg      sync.WaitGroup
 }
@@ -262,7 +262,7 @@ func (n *node) answer(nc net.Conn, f *wire.Frame) bool {
 		_, err := nc.Write(append(chunks, wire.AppendFrame(nil, &h, body)...))
 		return err == nil
 	}
-	if f.Op == wire.OpCommand && slow > 0 {
+	if (f.Op == wire.OpCommand || f.Op == wire.OpQuery) && slow > 0 {
 		time.AfterFunc(slow, func() { answer() })
 		return true
 	}

@@ -87,11 +87,11 @@ func (c *Client) learnFrom(p *peer) error {
 	}
 	h := wire.Header{Kind: wire.KindRequest, Op: wire.OpRing, Cluster: v.check, Epoch: uint64(v.ring.Epoch)}
 	h.SetTimeout(learnTimeout)
-	f, err := l.roundTrip(c.ctx, &h, nil, limit)
-	if err != nil {
-		return err
+	a := l.roundTrip(c.ctx, &h, nil, limit, nil)
+	if a.err != nil {
+		return a.err
 	}
-	return c.adopt(f)
+	return c.adopt(a.frame)
 }
 
 // learnFromSeeds asks the addresses that the Client was opened with, each over a

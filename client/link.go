@@ -53,6 +53,7 @@ type call struct {
 type answer struct {
 	frame wire.Frame
 	err   error // the link broke
+	other bool  // another node gave it, to a hedge
 }
 
 // Failures of a link, by what the request came to.
@@ -75,8 +76,9 @@ func newLink(c *Client, p *peer, nc net.Conn) *link {
 }
 
 // roundTrip sends a request and waits until limit for its answer. An error wraps
-// errUnsent, errLost or errLate, the latter also if ctx ends.
-func (l *link) roundTrip(ctx context.Context, h *wire.Header, body *wire.Call, limit time.Time) (wire.Frame, error) {
+// errUnsent, errLost or errLate, the latter also if ctx ends. If the answer is slow to
+// come more begins, if it is not nil.
+func (l *link) roundTrip(ctx context.Context, h *wire.Header, body *wire.Call, limit time.Time, more *hedge) answer {
 	c := l.client.calls.Get().(*call)
 	c.body = c.body[:0]
 	if body != nil {
@@ -90,39 +92,47 @@ func (l *link) roundTrip(ctx context.Context, h *wire.Header, body *wire.Call, l
 		case l.slots <- struct{}{}:
 		case <-c.timer.C:
 			l.release(c)
-			return wire.Frame{}, fmt.Errorf("%w: too many are under way", errUnsent)
+			return answer{err: fmt.Errorf("%w: too many are under way", errUnsent)}
 		case <-ctx.Done():
 			l.release(c)
-			return wire.Frame{}, fmt.Errorf("%w: %w", errUnsent, ctx.Err())
+			return answer{err: fmt.Errorf("%w: %w", errUnsent, ctx.Err())}
 		}
 	}
 	defer func() { <-l.slots }()
 	id, err := l.send(h, c)
 	if err != nil {
 		l.release(c)
-		return wire.Frame{}, err
+		return answer{err: err}
 	}
-	return l.wait(ctx, id, c)
+	return l.wait(ctx, id, c, limit, more)
 }
 
-func (l *link) wait(ctx context.Context, id uint64, c *call) (wire.Frame, error) {
+func (l *link) wait(ctx context.Context, id uint64, c *call, limit time.Time, more *hedge) answer {
+	defer l.release(c)
+	if more != nil && time.Until(limit) > hedgeAfter {
+		c.timer.Reset(hedgeAfter)
+		select {
+		case a := <-c.done:
+			return a
+		case <-c.timer.C:
+			more.begin(l, id)
+		case <-ctx.Done():
+		}
+		c.timer.Reset(time.Until(limit))
+	}
 	var late error
 	select {
 	case a := <-c.done:
-		l.release(c)
-		return a.frame, a.err
+		return a
 	case <-c.timer.C:
 		late = errLate
 	case <-ctx.Done():
 		late = fmt.Errorf("%w: %w", errLate, ctx.Err())
 	}
 	if !l.forget(id) {
-		a := <-c.done // the answer was on its way to us just now
-		l.release(c)
-		return a.frame, a.err
+		return <-c.done // the answer was on its way to us just now
 	}
-	l.release(c)
-	return wire.Frame{}, late
+	return answer{err: late}
 }
 
 // release gives c back. Nobody may send to c.done any more.
@@ -255,12 +265,6 @@ func (l *link) read() {
 			return
 		}
 		l.client.noteEpoch(f.Epoch)
-		l.mu.Lock()
-		c := l.calls[f.ID]
-		delete(l.calls, f.ID)
-		l.mu.Unlock()
-		if c != nil { // else its caller has given up
-			c.done <- answer{frame: f}
-		}
+		l.hand(f.ID, answer{frame: f})
 	}
 }

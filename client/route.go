@@ -52,7 +52,7 @@ func (c *Client) do(ctx context.Context, r *request) ([]byte, error) {
 			continue
 		}
 		to.tried = append(to.tried, p)
-		f, err := c.attempt(ctx, v, p, partition, r)
+		f, err := c.attempt(ctx, v, p, partition, r, &to)
 		switch {
 		case err == nil && f.Code == wire.OK:
 			return f.Body, nil
@@ -80,9 +80,9 @@ func (c *Client) do(ctx context.Context, r *request) ([]byte, error) {
 	}
 }
 
-// attempt asks one node. A node that cannot be reached or does not answer is
-// shunned for a while.
-func (c *Client) attempt(ctx context.Context, v *view, p *peer, partition ring.Partition, r *request) (wire.Frame, error) {
+// attempt asks one node, and if it is slow over a query, and to says where the query has
+// been, another one. A node that cannot be reached or does not answer is shunned for a while.
+func (c *Client) attempt(ctx context.Context, v *view, p *peer, partition ring.Partition, r *request, to *route) (wire.Frame, error) {
 	left := time.Until(r.deadline)
 	if r.safe {
 		left = min(left, max(left/3, attemptLeast))
@@ -100,14 +100,20 @@ func (c *Client) attempt(ctx context.Context, v *view, p *peer, partition ring.P
 		Gen: uint64(v.ring.Gen(partition)), Epoch: uint64(v.ring.Epoch),
 	}
 	h.SetTimeout(left)
-	f, err := l.roundTrip(ctx, &h, &r.call, limit)
+	var more *hedge
+	if r.op == wire.OpQuery && to != nil {
+		more = &hedge{ctx, c, v, partition, r, to}
+	}
+	a := l.roundTrip(ctx, &h, &r.call, limit, more)
 	switch {
-	case err == nil:
+	case a.other:
+		p.failed() // too slow: the others are asked before it until it has answered a probe
+	case a.err == nil:
 		p.answered()
-	case left >= attemptLeast || errors.Is(err, errLost): // a caller in a hurry says nothing about the node
+	case left >= attemptLeast || errors.Is(a.err, errLost): // a caller in a hurry says nothing about the node
 		c.blame(ctx, p)
 	}
-	return f, err
+	return a.frame, a.err
 }
 
 // blame shuns p after a failure, unless the caller or the Client gave up, and has

@@ -97,16 +97,9 @@ func (l *link) ping() {
 // probeDown asks the nodes that failed whether they are back, each on a goroutine of its own.
 func (c *Client) probeDown(now time.Time) {
 	for _, p := range c.view.Load().order {
-		if !p.probeDue(now) {
-			continue
-		}
-		c.mu.Lock()
-		if c.closed {
+		if p.probeDue(now) && !c.spawn(func() { c.probe(p) }) {
 			p.probed()
-		} else {
-			c.goroutines.Go(func() { c.probe(p) })
 		}
-		c.mu.Unlock()
 	}
 }
 
@@ -119,7 +112,7 @@ func (c *Client) probe(p *peer) {
 	if err == nil {
 		h := wire.Header{Kind: wire.KindRequest, Op: wire.OpPing}
 		h.SetTimeout(probeTimeout)
-		_, err = l.roundTrip(ctx, &h, nil, limit)
+		err = l.roundTrip(ctx, &h, nil, limit, nil).err
 	}
 	if err != nil {
 		p.failed()

@@ -128,3 +128,38 @@ func TestSlowNodeIsKept(t *testing.T) {
 		}
 	})
 }
+
+// A query that a node takes long for is answered by another one, without waiting for the
+// first to be given up. A command is not: it may run twice then.
+func TestHedge(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, c := bubbleClient(t, Config{})
+		for i := range 20 {
+			put(t, c, fmt.Sprint(i), "1") // connects to all
+		}
+		put(t, c, "a", "1")
+		owner := f.owner("a", 0)
+		owner.set(func() { owner.slow = 3 * time.Second })
+		begun := time.Now()
+		key := []byte("a")
+		obj, err := c.Get(t.Context(), "b", key, ReadOptions{})
+		key[0] = 'x' // is the caller's again
+		if took := time.Since(begun); took != hedgeAfter || err != nil || string(obj.Value) != "1" {
+			t.Errorf("get took %v: %q, %v", took, obj.Value, err)
+		}
+		peer := c.view.Load().peers[owner.id]
+		if peer.usable() {
+			t.Error("the slow node is asked first again at once")
+		}
+		time.Sleep(2 * probeFirst)
+		if !peer.usable() {
+			t.Error("a node that answers pings is not asked again")
+		}
+		begun = time.Now()
+		put(t, c, "a", "2")
+		if took := time.Since(begun); took < time.Second {
+			t.Errorf("put took %v", took)
+		}
+		time.Sleep(time.Minute)
+	})
+}

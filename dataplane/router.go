@@ -39,8 +39,8 @@ type RouterConfig struct {
 // called from any goroutine.
 //
 // A request costs no goroutine of its own: it lives in callbacks of the vnodes,
-// the peers and the hedging timer. Only fetching a ring and waiting before another
-// try take one, which Close waits for.
+// the peers and the hedging timer. Only fetching a ring, waiting before another try and
+// read repair, a few at a time, take one, which Close waits for.
 type Router struct {
 	self    ring.NodeID
 	rings   Rings

@@ -1,0 +1,55 @@
+package client
+
+import (
+	"bytes"
+	"context"
+	"slices"
+	"time"
+
+	"github.com/ringcore/ringcore/dataplane/wire"
+	"github.com/ringcore/ringcore/metadata/ring"
+)
+
+// hedgeAfter is how long a node may take over a query before another one is asked too:
+// longer than the node itself waits before it asks another replica.
+const hedgeAfter = 100 * time.Millisecond
+
+// hedge is what it takes to ask another node while a query waits for the first.
+type hedge struct {
+	ctx       context.Context
+	client    *Client
+	view      *view
+	partition ring.Partition
+	request   *request
+	route     *route
+}
+
+// begin asks another node, if there is one that can be asked at once, on a goroutine of
+// its own. A good answer is handed to request id of l, as if l's node had given it.
+func (h *hedge) begin(l *link, id uint64) {
+	c, ctx, v, partition, r := h.client, h.ctx, h.view, h.partition, *h.request
+	p := v.pick(partition, h.route.tried)
+	if p == nil || !p.usable() || !p.connected() {
+		return
+	}
+	h.route.tried = append(h.route.tried, p)
+	// The caller may change them once it has an answer.
+	r.call.Key, r.call.Body = slices.Clone(r.call.Key), bytes.Clone(r.call.Body)
+	c.spawn(func() {
+		f, err := c.attempt(ctx, v, p, partition, &r, nil)
+		if err == nil && (f.Code == wire.OK || !c.again(f.Code, r.safe)) {
+			l.hand(id, answer{frame: f, other: true})
+		}
+	})
+}
+
+// hand gives the answer to request id to whoever waits for it; if nobody does it is lost.
+func (l *link) hand(id uint64, a answer) {
+	l.mu.Lock()
+	c := l.calls[id]
+	delete(l.calls, id)
+	l.mu.Unlock()
+	if c != nil {
+		c.done <- a
+	}
+}
