@@ -48,7 +48,7 @@ const (
 	FlagFresh    Flags = 1 << 1 // an effect of a new write: may be answered Superseded
 	FlagNoHop    Flags = 1 << 2 // the receiver must coordinate itself, not pass it on
 	FlagLast     Flags = 1 << 3 // this chunk is the stream's last
-	FlagRecords  Flags = 1 << 4 // with OpRead: answer with the records that the query reads, as an effect
+	FlagRecords  Flags = 1 << 5 // with OpRead: answer with the records that the query reads, as an effect
 )
 
 // Header precedes every body. It is drawn here as it lies in the 64 bytes, all
