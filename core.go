@@ -97,10 +97,11 @@ func (c *core) open(first *metadata.State) error {
 		return err
 	}
 	c.router = dataplane.NewRouter(dataplane.RouterConfig{
-		Self: c.self.ID, Rings: rings{c}, Local: c.vnodes, Repairs: c.vnodes, Peers: c.peers, Up: c.live.MaybeUp, Logger: c.n.log,
+		Self: c.self.ID, Rings: rings{c}, Local: c.vnodes, Peers: c.peers, Up: c.live.MaybeUp, Logger: c.n.log,
 		OpenStream: func(ctx context.Context, node ring.NodeID) (dataplane.FrameStream, error) {
 			return c.peers.Stream(ctx, node)
 		},
+		Repairs: c.vnodes,
 	})
 	c.tasks.Go(c.keepInTouch)
 	c.tasks.Go(c.watchState)
