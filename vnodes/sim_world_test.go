@@ -258,6 +258,9 @@ func (w *world) unsettled() string {
 		if held := m.Holding(); held > 0 {
 			return fmt.Sprintf("node %s holds %d hint stores", n.id, held)
 		}
+		if of := m.holders.owners(); len(of) > 0 {
+			return fmt.Sprintf("node %s has notes of holders for %v", n.id, of)
+		}
 		if bad := n.strayFile(m, st.ring); bad != "" {
 			return bad
 		}
