@@ -110,7 +110,7 @@ func (m *Manager) startDeliveries() {
 		}
 		key := fmt.Sprintf("hint-%d-%d-%s", v.id.service, v.id.partition, v.id.fallback)
 		step := ring.Step{Kind: kindHinted, Partition: v.id.partition, From: m.node, To: to}
-		begun := m.drive(key, Session{Step: step}, func(ctx context.Context, d *driver) {
+		begun := m.drive(key, Session{Step: step, Service: v.svc.Name}, func(ctx context.Context, d *driver) {
 			err := m.deliver(ctx, d, v, mode)
 			if err == nil {
 				return

@@ -29,7 +29,8 @@ type Rings interface {
 type Session struct {
 	ID string `json:"id"`
 	ring.Step
-	Gen ring.Gen `json:"gen"` // of the partition since the transfer began
+	Gen     ring.Gen `json:"gen"`               // of the partition since the transfer began
+	Service string   `json:"service,omitempty"` // of hints: the only one that it concerns
 }
 
 // Transfers is the committed record of transfers.
