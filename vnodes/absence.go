@@ -57,11 +57,24 @@ func (m *Manager) noticeAbsence(svc *service, r *wire.Request) {
 	if r.Flags&wire.FlagFallback != 0 || svc.replicas(m.rings.Ring()) != 1 {
 		return
 	}
+	m.noticeGap()
+	if r.Flags&wire.FlagHeld != 0 {
+		m.doubt([]vnodeID{{service: svc.id, partition: ring.Partition(r.Partition)}})
+	}
+}
+
+// noticeGap beats if that is late.
+func (m *Manager) noticeGap() {
 	if time.Since(m.born)-time.Duration(m.beaten.Load()) > absentAfter {
 		m.beat()
 	}
-	if r.Flags&wire.FlagHeld != 0 {
-		m.doubt([]vnodeID{{service: svc.id, partition: ring.Partition(r.Partition)}})
+}
+
+// heedDoubt makes the gate anew if the slot has come into doubt. Worker only.
+func (v *vnode) heedDoubt() {
+	if v.doubted.Load() {
+		v.doubted.Store(false) // before the look at why: a doubt that comes meanwhile is heeded next
+		v.regate()
 	}
 }
 

@@ -15,10 +15,7 @@ func (v *vnode) handle(r *wire.Request) {
 		v.m.fail(r, wire.Deadline, "the deadline passed before the work was done")
 		return
 	}
-	if v.doubted.Load() {
-		v.doubted.Store(false)
-		v.regate()
-	}
+	v.heedDoubt()
 	g := v.gate.Load()
 	switch verdict, code := g.check(r.Op, r.Gen); verdict {
 	case hold:
