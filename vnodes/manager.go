@@ -260,16 +260,6 @@ func (m *Manager) openFiles() (err error) {
 	return nil
 }
 
-// reapBelow is the time of the stamps below which nobody needs a store's
-// tombstones any more, 0 if that is not known. They stand against older records
-// that may come from elsewhere: a node that is alone has all there is.
-func (m *Manager) reapBelow(id Identity) uint64 {
-	if id.For != "" || !m.transfers.Alone() {
-		return 0
-	}
-	return m.clock.Latest() + 1
-}
-
 // Freeze refuses commands and effects from now on, or no longer, and returns when
 // those that were admitted before have ended. A node that is about to give up its
 // data does so, to be sure of what it holds.
