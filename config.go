@@ -41,6 +41,11 @@ type Config struct {
 	DiskLow      string
 	DiskCritical string
 
+	// AcceptLoss lets slots with one replica answer although a node that has taken writes
+	// for them, or may have, cannot be reached: what it holds is missing until it is back.
+	AcceptLoss bool
+	HintBytes  int64 // of hints that the node sends to their owners in a second; 64 MiB if 0
+
 	Services  []Service    // besides the key/value service, the same on every node
 	WithoutKV bool         // leaves out the key/value service and its doors
 	Logger    *slog.Logger // slog.Default() if nil
@@ -104,6 +109,8 @@ func (c *Config) check() error {
 		return fmt.Errorf("%d partitions: must be a power of two from %d to %d", c.Partitions, ring.MinPartitions, ring.MaxPartitions)
 	case c.Replicas < 1 || c.Replicas > ring.MaxReplicas:
 		return fmt.Errorf("%d replicas: must be 1 to %d", c.Replicas, ring.MaxReplicas)
+	case c.HintBytes < 0:
+		return fmt.Errorf("%d bytes of hints a second: must be more than 0, or 0 for 64 MiB", c.HintBytes)
 	case c.Weight < 1:
 		return fmt.Errorf("weight %d: must be at least 1", c.Weight)
 	case c.Storage != "" && c.Storage != "disk" && c.Storage != "memory":

@@ -97,7 +97,7 @@ func (c *core) open(first *metadata.State) error {
 		return err
 	}
 	c.router = dataplane.NewRouter(dataplane.RouterConfig{
-		Self: c.self.ID, Rings: rings{c}, Local: c.vnodes, Peers: c.peers, Up: c.live.MaybeUp, Logger: c.n.log,
+		Self: c.self.ID, Rings: rings{c}, Local: c.vnodes, Peers: c.peers, Up: c.live.MaybeUp, Held: c.vnodes.Held, Logger: c.n.log,
 		OpenStream: func(ctx context.Context, node ring.NodeID) (dataplane.FrameStream, error) {
 			return c.peers.Stream(ctx, node)
 		},
@@ -132,7 +132,8 @@ func (c *core) openVnodes(dir string, fresh bool) error {
 	}
 	m, err := vnodes.Open(vnodes.Config{
 		ClusterID: c.clusterID, Node: c.self.ID, Dir: dir, Memory: c.n.cfg.Storage == "memory", Fresh: fresh,
-		Services: services, Rings: rings{c}, Transfers: transfers{c}, Dialer: dialer{c}, Up: c.live.MaybeUp, Logger: c.n.log,
+		Services: services, Rings: rings{c}, Transfers: transfers{c}, Dialer: dialer{c}, Up: c.live.MaybeUp, UpChanged: c.live.Changed,
+		Logger: c.n.log, AcceptLoss: c.n.cfg.AcceptLoss, HintBytes: c.n.cfg.HintBytes,
 		DiskLow: low, DiskCritical: critical,
 	})
 	if err != nil {

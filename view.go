@@ -133,7 +133,7 @@ func (c *core) progressEverywhere(ctx context.Context) map[string]vnodes.Progres
 		mu.Lock()
 		defer mu.Unlock()
 		for _, p := range list {
-			all[cmp.Or(p.Session.ID, string(node)+"/"+p.Session.String())] = p
+			all[cmp.Or(p.Session.ID, string(node)+"/"+p.Session.Service+"/"+p.Session.String())] = p
 		}
 	}
 	add(c.self.ID, c.vnodes.Progress())
@@ -156,7 +156,7 @@ func (c *core) progressEverywhere(ctx context.Context) map[string]vnodes.Progres
 func (c *core) transferView(p *vnodes.Progress) admin.TransferView {
 	s := p.Session
 	tv := admin.TransferView{
-		Session: s.ID, Kind: string(s.Kind), Partition: int(s.Partition), Slot: s.Slot, From: c.name(s.From), To: c.name(s.To),
+		Session: s.ID, Kind: string(s.Kind), Service: s.Service, Partition: int(s.Partition), Slot: s.Slot, From: c.name(s.From), To: c.name(s.To),
 		Phase: p.Phase, Records: p.Records, Bytes: p.Bytes,
 	}
 	if p.Total > 0 {
@@ -254,6 +254,7 @@ func (v view) Metrics() []admin.Metric {
 		gauge("members", "Members of the cluster that have not left.", len(c.others())+1),
 		gauge("peers_up", "Other members that this node can reach.", up),
 		gauge("transfers_active", "Transfers under way in the cluster.", len(st.Transfers)),
+		gauge("hint_stores", "Slots of other nodes for which this node keeps hints.", c.vnodes.Holding()),
 		gauge("transfers_driven", "Transfers, hint deliveries and clean-ups that this node drives.", len(c.vnodes.Progress())),
 	}
 	metrics = append(metrics, c.storageMetrics()...)

@@ -89,7 +89,7 @@ func (o *operation) write(me int) {
 	}
 	w.req = wire.Request{
 		Op: wire.OpCommand, Service: o.service, Partition: uint16(o.part), Gen: w.fresh.Gen, Epoch: w.fresh.Epoch,
-		Call: o.call, Deadline: o.deadline, Done: w.ranHere,
+		Flags: o.flags & wire.FlagHeld, Call: o.call, Deadline: o.deadline, Done: w.ranHere,
 	}
 	if k > 1 {
 		w.req.OnEffect = w.spread

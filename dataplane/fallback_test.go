@@ -1,6 +1,7 @@
 package dataplane
 
 import (
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -139,6 +140,43 @@ func TestOwnerLostUnderWay(t *testing.T) {
 		wantOK(t, err)
 		if it := c.nodes["f"].local.hints["a"]["k"]; id == 0 || it.Stamp.ID != id {
 			t.Errorf("id %d, then %d", id, it.Stamp.ID)
+		}
+	})
+}
+
+// An owner hears with the request that another node may hold writes for its slot.
+func TestOwnerIsToldOfHolders(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newFakeCluster(t, 1, withOwners(abc("a"), "f", "g"), "a", "f", "g", "x")
+		var told, heard atomic.Int32
+		c.nodes["a"].local.gate = func(r *wire.Request) wire.Code {
+			if r.Flags&wire.FlagHeld != 0 {
+				heard.Add(1)
+			}
+			return wire.OK
+		}
+		c.meddle = func(_, to ring.NodeID, h wire.Header, _ []byte) (wire.Frame, error, bool) {
+			if to == "a" && h.Flags&wire.FlagHeld != 0 {
+				told.Add(1)
+			}
+			return wire.Frame{}, nil, false
+		}
+		ask := func() {
+			_, err := c.command("x", "put 1")
+			wantOK(t, err)
+			_, err = c.query("x")
+			wantOK(t, err)
+		}
+		ask()
+		if told.Load() > 0 {
+			t.Error("there is no holder")
+		}
+		c.nodes["x"].router.held = func(owner ring.NodeID, _ uint32, p ring.Partition) bool {
+			return owner == "a" && p == partitionOf("k")
+		}
+		ask()
+		if told.Load() != 2 || heard.Load() != 2 {
+			t.Errorf("the owner was told %d times, its vnode %d times", told.Load(), heard.Load())
 		}
 	})
 }

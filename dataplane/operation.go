@@ -180,6 +180,9 @@ func (o *operation) candidate() int {
 
 // send passes the operation to node; answered is told what comes of it, the operation itself if nil.
 func (o *operation) send(node ring.NodeID, flags wire.Flags, body []byte, answered func(wire.Code, uint64, []byte)) {
+	if o.info.N == 1 && flags&wire.FlagFallback == 0 && o.r.held(node, o.service, o.part) {
+		flags |= wire.FlagHeld
+	}
 	h := wire.Header{
 		Kind: wire.KindRequest, Op: o.op, Service: o.service, Partition: uint16(o.part),
 		Flags: flags, Gen: uint64(o.ring.Gen(o.part)), Epoch: uint64(o.ring.Epoch),

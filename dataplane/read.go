@@ -147,7 +147,7 @@ func (q *read) ask(i int) {
 	if i == q.me {
 		q.req = wire.Request{
 			Op: wire.OpRead, Service: q.head.Service, Partition: q.head.Partition, Gen: q.head.Gen, Epoch: q.head.Epoch,
-			Call: q.o.call, Deadline: q.o.deadline,
+			Flags: q.o.flags & wire.FlagHeld, Call: q.o.call, Deadline: q.o.deadline,
 			Done: func(code wire.Code, epoch uint64, body []byte) { q.answered(i, q.o.r.self, code, epoch, body) },
 		}
 		q.o.r.local.Dispatch(&q.req)

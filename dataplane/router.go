@@ -29,7 +29,10 @@ type RouterConfig struct {
 	OpenStream func(ctx context.Context, node ring.NodeID) (FrameStream, error)
 	// Up reports whether node is probably reachable. It may be called from any
 	// goroutine and must not block.
-	Up             func(node ring.NodeID) bool
+	Up func(node ring.NodeID) bool
+	// Held reports whether a node may hold writes for owner's slot of p that owner has not
+	// got yet. It may be called from any goroutine and must not block. Nobody does if nil.
+	Held           func(owner ring.NodeID, service uint32, p ring.Partition) bool
 	Logger         *slog.Logger  // slog.Default() if nil
 	DefaultTimeout time.Duration // of requests without a deadline; 5 s if zero
 }
@@ -48,6 +51,7 @@ type Router struct {
 	peers   Sender
 	open    func(ctx context.Context, node ring.NodeID) (FrameStream, error)
 	up      func(node ring.NodeID) bool
+	held    func(owner ring.NodeID, service uint32, p ring.Partition) bool
 	log     *slog.Logger
 	timeout time.Duration
 
@@ -71,11 +75,14 @@ func NewRouter(c RouterConfig) *Router {
 	if c.DefaultTimeout <= 0 {
 		c.DefaultTimeout = defaultTimeout
 	}
+	if c.Held == nil {
+		c.Held = func(ring.NodeID, uint32, ring.Partition) bool { return false }
+	}
 	if p, ok := c.Peers.(*Peers); ok && c.OpenStream == nil {
 		c.OpenStream = func(ctx context.Context, node ring.NodeID) (FrameStream, error) { return p.Stream(ctx, node) }
 	}
 	r := &Router{
-		self: c.Self, rings: c.Rings, local: c.Local, peers: c.Peers, open: c.OpenStream, up: c.Up,
+		self: c.Self, rings: c.Rings, local: c.Local, peers: c.Peers, open: c.OpenStream, up: c.Up, held: c.Held,
 		log: c.Logger, timeout: c.DefaultTimeout,
 	}
 	r.repairs.r, r.repairs.rec = r, c.Repairs

@@ -56,8 +56,12 @@ func (m *Manager) coverSource(ctx context.Context, svc *service, c *wire.CoverCa
 	if c.For != "" {
 		return m.hintVnode(svc, p, ring.NodeID(c.For), false)
 	}
+	m.noticeGap()
 	for fetched := false; ; {
 		v, werr := m.openSlot(svc, p, c.Gen)
+		if v != nil && v.doubted.Load() {
+			v.do((*vnode).heedDoubt)
+		}
 		verdict, code, reason := behind, wire.Behind, ""
 		if werr == nil {
 			g := v.gate.Load()

@@ -49,16 +49,21 @@ func (m *Manager) Dispatch(r *wire.Request) {
 		m.fail(r, wire.Unavailable, "this node is joining another cluster")
 		return
 	}
+	m.noticeAbsence(svc, r)
 	v, err := m.vnodeFor(svc, r)
-	if err != nil {
-		if err.Code == wire.Behind {
-			m.catchUp(r)
-			return
-		}
-		m.fail(r, err.Code, err.Message)
+	switch {
+	case err == nil:
+	case errors.Is(err, errUnclaimed):
+		m.claimFor(svc, r)
+		return
+	case asError(err).Code == wire.Behind:
+		m.catchUp(r)
+		return
+	default:
+		m.failErr(r, err)
 		return
 	}
-	if r.Op == wire.OpRead && v.opened() && !v.late(r) {
+	if r.Op == wire.OpRead && v.opened() && !v.doubted.Load() && !v.late(r) {
 		if verdict, _ := v.gate.Load().check(r.Op, r.Gen); verdict == admit {
 			v.query(r)
 			return
@@ -67,24 +72,37 @@ func (m *Manager) Dispatch(r *wire.Request) {
 	v.enqueue(r)
 }
 
-func (m *Manager) vnodeFor(svc *service, r *wire.Request) (*vnode, *wire.Error) {
+func (m *Manager) vnodeFor(svc *service, r *wire.Request) (*vnode, error) {
 	p := ring.Partition(r.Partition)
 	if r.Flags&wire.FlagFallback != 0 {
 		create := r.Op != wire.OpRead
 		v, err := m.hintVnode(svc, p, ring.NodeID(r.For), create)
-		switch {
-		case err != nil:
-			return nil, asError(err)
-		case v == nil:
-			return nil, errPartial
+		if v == nil && err == nil {
+			err = errPartial
 		}
 		r.Gen = 0 // hints belong to the slot, whatever the ring
-		return v, nil
+		return v, err
 	}
 	if v := svc.vnodes[p].Load(); v != nil {
 		return v, nil
 	}
-	return m.openSlot(svc, p, r.Gen)
+	v, werr := m.openSlot(svc, p, r.Gen)
+	if werr != nil {
+		return nil, werr // not an interface around nil
+	}
+	return v, nil
+}
+
+// claimFor dispatches r again when it is noted that this node keeps hints for its slot.
+func (m *Manager) claimFor(svc *service, r *wire.Request) {
+	id := vnodeID{service: svc.id, partition: ring.Partition(r.Partition), fallback: ring.NodeID(r.For)}
+	m.claimSlot(id, want{sole: r.Op == wire.OpCommand, done: func(err error) {
+		if err != nil {
+			m.failErr(r, err)
+			return
+		}
+		m.Dispatch(r)
+	}})
 }
 
 // openSlot opens the vnode of a slot on its first use.
@@ -165,7 +183,7 @@ func (m *Manager) slotGate(svc *service, r *ring.Ring, p ring.Partition) gate {
 	if x := m.repairs[id]; x != nil && x.stage != repairFound {
 		behind = true
 	}
-	why, waits := m.waiting[id]
+	hints, waits := m.waiting[id]
 	lostWhy, isLost := m.lostSeats[id]
 	switch place := r.Place(p, m.node); {
 	case !within(place, svc.replicas(r)):
@@ -177,7 +195,7 @@ func (m *Manager) slotGate(svc *service, r *ring.Ring, p ring.Partition) gate {
 	case a.Replicas[place].CatchingUp || behind:
 		g.phase = catching
 	case waits:
-		g.phase, g.reason = recovering, why
+		g.phase, g.reason = recovering, hints.why
 	}
 	return g
 }

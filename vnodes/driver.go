@@ -77,12 +77,13 @@ func (m *Manager) schedule() {
 	m.scheduleCleaning()
 }
 
-// drive runs fn for s in a goroutine of its own, unless one runs under that key.
-func (m *Manager) drive(key string, s Session, fn func(context.Context, *driver)) {
+// drive runs fn for s in a goroutine of its own, unless one runs under that key; it
+// reports whether it does.
+func (m *Manager) drive(key string, s Session, fn func(context.Context, *driver)) (begun bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if _, running := m.drivers[key]; running {
-		return
+		return false
 	}
 	ctx, cancel := context.WithCancel(m.ctx)
 	d := &driver{session: s, begun: m.now(), cancel: cancel}
@@ -96,12 +97,18 @@ func (m *Manager) drive(key string, s Session, fn func(context.Context, *driver)
 		m.mu.Unlock()
 		if s.Kind != kindHinted {
 			m.prod() // what came up while the key was taken
+			return
+		}
+		select {
+		case m.handing <- struct{}{}:
+		default: // prodded already
 		}
 	})
 	if !started {
 		cancel()
 		delete(m.drivers, key)
 	}
+	return started
 }
 
 // The kinds of work that drivers do beside the steps of the ring.

@@ -53,6 +53,9 @@ func (m *Manager) find(name string) error {
 		if !ok {
 			return nil
 		}
+		m.mu.Lock()
+		m.claimOf(ring.NodeID(node)).held[vnodeID{service: svc.id, partition: p, fallback: ring.NodeID(node)}] = struct{}{}
+		m.mu.Unlock()
 		_, err := m.hintVnode(svc, p, ring.NodeID(node), true)
 		return err
 	case isStaging:

@@ -3,6 +3,7 @@ package vnodes
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"strconv"
@@ -12,15 +13,19 @@ import (
 	"github.com/ringcore/ringcore/metadata/ring"
 )
 
-// hintTick is how often a node looks whether those it holds hints for are back,
-// and how often a restarted node asks whether its hints have all come.
+// hintTick is how often a node looks whether those it holds hints for are back, if
+// nobody tells, and whether what it has noted of other holders is over. A node whose
+// slots wait asks twice as often whether their hints have come.
 const hintTick = 100 * time.Millisecond
+
+// deliveries is how many hint stores are on their way at a time.
+const deliveries = 8
 
 // fullPause is how long a node whose disk is full is left alone with hints.
 const fullPause = time.Second
 
 // hintVnode is the vnode that stands in for node's slot of p; nil if there is
-// none and create is false.
+// none and create is false. A new one needs a claim: else the error is errUnclaimed.
 func (m *Manager) hintVnode(svc *service, p ring.Partition, node ring.NodeID, create bool) (*vnode, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -31,7 +36,7 @@ func (m *Manager) hintVnode(svc *service, p ring.Partition, node ring.NodeID, cr
 	if !create {
 		return nil, nil
 	}
-	if _, err := strconv.ParseUint(string(node), 16, 64); err != nil || len(node) != 16 || node == m.node {
+	if !validNode(node) || node == m.node {
 		return nil, wire.Errorf(wire.BadRequest, "a fallback needs another node to stand in for, not %q", node)
 	}
 	if m.retired.Load() {
@@ -39,6 +44,9 @@ func (m *Manager) hintVnode(svc *service, p ring.Partition, node ring.NodeID, cr
 	}
 	if m.ctx.Err() != nil {
 		return nil, wire.Errorf(wire.ShuttingDown, "the node is stopping")
+	}
+	if c := m.claims[node]; c == nil || !holdsSlot(c, id) {
+		return nil, errUnclaimed
 	}
 	name := hintFile(svc, p, node)
 	ident := m.identity(svc, p, node)
@@ -59,65 +67,63 @@ func (m *Manager) hintVnode(svc *service, p ring.Partition, node ring.NodeID, cr
 	return v, nil
 }
 
-// heldHint says that a node holds hints.
-type heldHint struct {
-	Service   string         `json:"service"`
-	Partition ring.Partition `json:"partition"`
-	Damaged   bool           `json:"damaged,omitempty"` // some of them cannot be read: they will not come
-}
-
-// serveHintsFor lists the hints that this node holds for the node named in the body.
-func (m *Manager) serveHintsFor(answer *answerer, f *wire.Frame) {
-	body, err := json.Marshal(m.hintsFor(ring.NodeID(f.Body)))
-	if err != nil {
-		answer.fail(f, err)
-		return
-	}
-	if err := answer.ok(f, body); err != nil {
-		m.log.Debug("stream broke", "err", err)
-	}
-}
-
-func (m *Manager) hintsFor(node ring.NodeID) []heldHint {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	var held []heldHint
-	for id, v := range m.hints {
-		if id.fallback != node {
-			continue
-		}
-		damaged := v.check() != nil || m.faults.has(v.name)
-		if damaged || v.store.Digest().Records > 0 {
-			held = append(held, heldHint{Service: v.svc.Name, Partition: id.partition, Damaged: damaged})
-		}
-	}
-	return held
-}
-
 // deliverHints hands hints to their owners as soon as these are up, until Close.
 func (m *Manager) deliverHints() {
-	for pause(m.ctx, hintTick) {
-		m.mu.Lock()
-		due := make([]*vnode, 0, len(m.hints))
-		for _, v := range m.hints {
-			due = append(due, v)
+	var changed <-chan struct{}
+	for {
+		if m.cfg.UpChanged != nil {
+			changed = m.cfg.UpChanged()
 		}
-		m.mu.Unlock()
-		for _, v := range due {
-			to, mode := m.hintTarget(v)
-			if to == "" {
-				continue
+		m.startDeliveries()
+		select {
+		case <-changed:
+		case <-m.handing:
+		case <-time.After(hintTick):
+		case <-m.ctx.Done():
+			return
+		}
+	}
+}
+
+// startDeliveries starts a driver for each hint store that has somebody to go to,
+// deliveries at a time.
+func (m *Manager) startDeliveries() {
+	m.mu.Lock()
+	free := deliveries
+	for _, d := range m.drivers {
+		if d.session.Kind == kindHinted {
+			free--
+		}
+	}
+	var due []*vnode
+	for _, v := range m.hints {
+		due = append(due, v)
+	}
+	m.mu.Unlock()
+	for _, v := range due {
+		if free <= 0 {
+			return // whoever is done prods
+		}
+		to, mode := m.hintTarget(v)
+		if to == "" {
+			continue
+		}
+		key := fmt.Sprintf("hint-%d-%d-%s", v.id.service, v.id.partition, v.id.fallback)
+		step := ring.Step{Kind: kindHinted, Partition: v.id.partition, From: m.node, To: to}
+		begun := m.drive(key, Session{Step: step, Service: v.svc.Name}, func(ctx context.Context, d *driver) {
+			err := m.deliver(ctx, d, v, mode)
+			if err == nil {
+				return
 			}
-			key := fmt.Sprintf("hint-%d-%d-%s", v.id.service, v.id.partition, v.id.fallback)
-			step := ring.Step{Kind: kindHinted, Partition: v.id.partition, From: m.node, To: to}
-			m.drive(key, Session{Step: step}, func(ctx context.Context, d *driver) {
-				if err := m.deliver(ctx, d, v, mode); err != nil {
-					m.log.Debug("hints not delivered yet", "partition", v.id.partition, "to", to, "err", err)
-					if asError(err).Code == wire.DiskFull {
-						pause(ctx, fullPause)
-					}
-				}
-			})
+			m.log.Debug("hints not delivered yet", "partition", v.id.partition, "to", to, "err", err)
+			wait := hintTick
+			if asError(err).Code == wire.DiskFull {
+				wait = fullPause
+			}
+			pause(ctx, wait)
+		})
+		if begun {
+			free--
 		}
 	}
 }
@@ -154,7 +160,7 @@ func (m *Manager) deliver(ctx context.Context, d *driver, v *vnode, mode handoff
 	to := d.session.To
 	d.enter("fold")
 	if to == m.node {
-		return m.deliverHere(d, v)
+		return m.deliverHere(ctx, d, v)
 	}
 	body, err := json.Marshal(handoffOpen{Mode: mode, Services: []string{v.svc.Name}, For: v.id.fallback})
 	if err != nil {
@@ -168,15 +174,15 @@ func (m *Manager) deliver(ctx context.Context, d *driver, v *vnode, mode handoff
 	if _, err := pp.ask(0, body, pipeTimeout); err != nil {
 		return err
 	}
-	return m.drain(d, v, func(writes []Write) error { return pp.chunk(v.svc.id, writes) }, func() error {
+	return m.drain(ctx, d, v, func(writes []Write) error { return pp.chunk(v.svc.id, writes) }, func() error {
 		_, err := pp.ask(wire.FlagLast, nil, pipeTimeout)
 		return err
 	})
 }
 
 // deliverHere merges hints into this node's own slot: it has become a replica.
-func (m *Manager) deliverHere(d *driver, v *vnode) error {
-	return m.drain(d, v, func(writes []Write) error {
+func (m *Manager) deliverHere(ctx context.Context, d *driver, v *vnode) error {
+	return m.drain(ctx, d, v, func(writes []Write) error {
 		own, err := m.openSlot(v.svc, v.id.partition, 0)
 		if err != nil {
 			return err
@@ -187,16 +193,27 @@ func (m *Manager) deliverHere(d *driver, v *vnode) error {
 
 // drain sends the records of a hint store until nothing new has come since the
 // last pass, then drops it. Sending a record twice does no harm.
-func (m *Manager) drain(d *driver, v *vnode, send func([]Write) error, finish func() error) error {
+func (m *Manager) drain(ctx context.Context, d *driver, v *vnode, send func([]Write) error, finish func() error) error {
 	for dropped := false; !dropped; {
 		before := v.store.Digest() // of what is durable, and sent, in a moment
 		if err := v.store.Sync(); err != nil {
 			return err
 		}
-		d.total.Store(before.Records)
+		d.total.Store(d.records.Load() + before.Records)
 		b := batch{limit: m.cfg.ChunkBytes, flush: func(writes []Write) error {
+			size := 0
+			for i := range writes {
+				size += len(writes[i].Key) + len(writes[i].Record.Value)
+			}
+			if !m.hintRate.pass(ctx, size) {
+				return ctx.Err()
+			}
+			if err := send(writes); err != nil {
+				return err
+			}
 			d.records.Add(int64(len(writes)))
-			return send(writes)
+			d.bytes.Add(int64(size))
+			return nil
 		}}
 		if err := v.store.Ascend(nil, b.add); err != nil {
 			return err
@@ -232,8 +249,30 @@ func (m *Manager) dropHints(v *vnode, before Digest) bool {
 	}
 	m.mu.Lock()
 	delete(m.hints, v.id)
+	m.releaseSlot(v.id)
 	m.mu.Unlock()
 	return true
+}
+
+func validNode(node ring.NodeID) bool {
+	_, err := strconv.ParseUint(string(node), 16, 64)
+	return err == nil && len(node) == 16
+}
+
+// keepHints merges writes into the hints for node's slot of p, and waits until they
+// are durable.
+func (m *Manager) keepHints(svc *service, p ring.Partition, node ring.NodeID, writes []Write) error {
+	v, err := m.hintVnode(svc, p, node, true)
+	if errors.Is(err, errUnclaimed) {
+		if err := m.awaitClaim(vnodeID{service: svc.id, partition: p, fallback: node}); err != nil {
+			return err
+		}
+		v, err = m.hintVnode(svc, p, node, true)
+	}
+	if err != nil {
+		return err
+	}
+	return v.mergeWait(writes)
 }
 
 // Holding counts the hint stores that this node keeps for others.

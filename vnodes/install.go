@@ -108,7 +108,6 @@ func (m *Manager) install() {
 	}
 	if old.Epoch == 0 && len(m.transfers.Others()) > 0 {
 		m.awaitOthers(r)
-		defer m.spawn(m.askForHints)
 	}
 	var changed []ring.Partition
 	for p := range r.Assignments {
@@ -127,21 +126,21 @@ func (m *Manager) install() {
 	}
 }
 
-// regate posts the gate that the ring asks for to the slot's vnode, if it is open.
-// A vnode that is sealed stays so until its transfer's driver says otherwise, unless
-// the ring has moved it.
+// regate has the slot's vnode, if it is open, make its gate anew.
 func (m *Manager) regate(svc *service, p ring.Partition) {
-	v := svc.vnodes[p].Load()
-	if v == nil {
-		return
+	if v := svc.vnodes[p].Load(); v != nil {
+		v.post((*vnode).regate)
 	}
-	v.post(func(v *vnode) {
-		g := m.gateOf(svc, p)
-		if v.gate.Load().phase == sealed && g.phase == serving {
-			g.phase = sealed
-		}
-		v.setGate(g)
-	})
+}
+
+// regate takes the gate that the ring asks for. A vnode that is sealed stays so until
+// its transfer's driver says otherwise, unless the ring has moved it. Worker only.
+func (v *vnode) regate() {
+	g := v.m.gateOf(v.svc, v.id.partition)
+	if v.gate.Load().phase == sealed && g.phase == serving {
+		g.phase = sealed
+	}
+	v.setGate(g)
 }
 
 // gateOf is the gate that the installed ring asks for.

@@ -29,7 +29,8 @@ type Rings interface {
 type Session struct {
 	ID string `json:"id"`
 	ring.Step
-	Gen ring.Gen `json:"gen"` // of the partition since the transfer began
+	Gen     ring.Gen `json:"gen"`               // of the partition since the transfer began
+	Service string   `json:"service,omitempty"` // of hints: the only one that it concerns
 }
 
 // Transfers is the committed record of transfers.
@@ -79,11 +80,15 @@ type Config struct {
 	Transfers Transfers
 	Dialer    Dialer
 	Up        func(ring.NodeID) bool
-	Logger    *slog.Logger     // slog.Default() if nil
-	Now       func() time.Time // time.Now if nil: the wall clock
+	UpChanged func() <-chan struct{} // closed when Up next says something else; nil if nobody tells
+	Logger    *slog.Logger           // slog.Default() if nil
+	Now       func() time.Time       // time.Now if nil: the wall clock
 
 	DiskLow      Mark // free room below which partitions do not move here; see DiskOptions
 	DiskCritical Mark // free room below which writes are refused
+
+	AcceptLoss bool  // slots with one replica do without hints that cannot be had
+	HintBytes  int64 // of hints that the node sends in a second; 64 MiB if zero
 
 	SealTimeout time.Duration // how long a seal waits for READY; 2 s if zero
 	ChunkBytes  int           // of a handoff chunk; 256 KiB if zero
@@ -122,6 +127,15 @@ type Manager struct {
 	faults   *faults
 	repairNo atomic.Uint64 // tells the drivers of repairs apart
 
+	holders  *holders
+	born     time.Time     // beats count from here, on the monotonic clock
+	beaten   atomic.Int64  // when this node last beat
+	upBefore atomic.Int32  // other members that were up then
+	beatMu   sync.Mutex    // held to beat
+	asking   chan struct{} // one slot: slots wait for hints, or some have come
+	handing  chan struct{} // one slot: hints may be handed to their owners
+	hintRate *rate
+
 	wake      chan struct{} // one slot: a driver has ended, there may be more to drive
 	installMu sync.Mutex    // held while slots change hands: to install a ring, to drop what has left
 	holdMu    sync.Mutex    // held while held is made durable
@@ -133,7 +147,9 @@ type Manager struct {
 	lostSeats map[vnodeID]string         // why a slot's data is not here
 	catchUps  map[vnodeID]struct{}       // slots that must catch up before they serve, though the ring says readable
 	repairs   map[vnodeID]*repair        // slots whose file is damaged and that have other replicas
-	waiting   map[vnodeID]string         // slots that wait for hints, and why in vain for now, if so
+	claims    map[ring.NodeID]*claim     // by owner: for which slots this node keeps hints
+	waiting   map[vnodeID]hintWait       // slots that wait for hints
+	doubts    uint64                     // times that slots began to
 	drivers   map[string]*driver         // by session, and by purpose
 	arrived   map[string]*arrival        // sessions that this node holds ready, by id
 	incoming  map[string]*incoming       // streams that fill staging files, by session id
@@ -146,7 +162,8 @@ func Open(cfg Config) (*Manager, error) {
 	m := &Manager{
 		cfg: cfg, log: cfg.Logger, now: cfg.Now, node: cfg.Node, rings: cfg.Rings, transfers: cfg.Transfers,
 		services: make(map[uint32]*service), hints: make(map[vnodeID]*vnode), lostSeats: make(map[vnodeID]string),
-		catchUps: make(map[vnodeID]struct{}), waiting: make(map[vnodeID]string), wake: make(chan struct{}, 1),
+		catchUps: make(map[vnodeID]struct{}), waiting: make(map[vnodeID]hintWait), wake: make(chan struct{}, 1),
+		claims: make(map[ring.NodeID]*claim), asking: make(chan struct{}, 1), handing: make(chan struct{}, 1), born: time.Now(),
 		drivers: make(map[string]*driver), proposals: make(map[ring.Partition]Session),
 		arrived: make(map[string]*arrival), incoming: make(map[string]*incoming),
 		repairs: make(map[vnodeID]*repair), faults: newFaults(),
@@ -159,6 +176,7 @@ func Open(cfg Config) (*Manager, error) {
 	}
 	m.cfg.SealTimeout = defaulted(cfg.SealTimeout, 2*time.Second)
 	m.cfg.ChunkBytes = defaulted(cfg.ChunkBytes, 256<<10)
+	m.hintRate = &rate{perSecond: defaulted(cfg.HintBytes, 64<<20)}
 	m.cfg.SettleTime = defaulted(cfg.SettleTime, 5*time.Second)
 	bits, err := strconv.ParseUint(string(cfg.Node), 16, 64)
 	if err != nil {
@@ -178,6 +196,9 @@ func Open(cfg Config) (*Manager, error) {
 	}
 	m.tasks.Go(m.followRing)
 	m.tasks.Go(m.deliverHints)
+	m.tasks.Go(m.tendHolders)
+	m.tasks.Go(m.askForHints)
+	m.tasks.Go(m.watchAbsence)
 	m.tasks.Go(m.tendFaults)
 	return m, nil
 }
@@ -220,6 +241,9 @@ func (m *Manager) openFiles() (err error) {
 		return errors.Join(err, m.journal.Close())
 	}
 	m.held = m.journal.Epoch()
+	if m.holders, err = newHolders(m.journal); err != nil {
+		return errors.Join(err, m.journal.Close())
+	}
 	if m.cfg.Memory {
 		m.storage = MemoryStorage()
 		return nil
@@ -234,16 +258,6 @@ func (m *Manager) openFiles() (err error) {
 		}
 	}
 	return nil
-}
-
-// reapBelow is the time of the stamps below which nobody needs a store's
-// tombstones any more, 0 if that is not known. They stand against older records
-// that may come from elsewhere: a node that is alone has all there is.
-func (m *Manager) reapBelow(id Identity) uint64 {
-	if id.For != "" || !m.transfers.Alone() {
-		return 0
-	}
-	return m.clock.Latest() + 1
 }
 
 // Freeze refuses commands and effects from now on, or no longer, and returns when

@@ -328,11 +328,7 @@ func appendWait(st Store, writes []Write) error {
 // merge merges a chunk into this node's own slot, or its hint store for another.
 func (rc *receiver) merge(svc *service, writes []Write) error {
 	if rc.open.Mode == modeKeep {
-		v, err := rc.m.hintVnode(svc, rc.p, rc.open.For, true)
-		if err != nil {
-			return err
-		}
-		return v.mergeWait(writes)
+		return rc.m.keepHints(svc, rc.p, rc.open.For, writes)
 	}
 	v, err := rc.m.openSlot(svc, rc.p, 0)
 	if err != nil {
@@ -371,6 +367,9 @@ func (v *vnode) mergeWait(writes []Write) error {
 // end verifies that everything is here and makes it survive a crash.
 func (rc *receiver) end(f *wire.Frame) error {
 	if rc.open.Mode != modeStage {
+		if rc.open.Mode == modeHints {
+			rc.m.askAgain() // a slot may have waited for these
+		}
 		return rc.stillWhole() // and every chunk was durable before it was answered
 	}
 	var end handoffEnd

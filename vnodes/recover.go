@@ -2,7 +2,6 @@ package vnodes
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -13,12 +12,25 @@ import (
 	"github.com/ringcore/ringcore/metadata/ring"
 )
 
-// awaitOthers keeps this node's slots from answering until the other members
-// have said for which of them they hold hints, and those have come. With memory
+// hintWait is a slot that does not answer, because hints for it may be to come.
+type hintWait struct {
+	since uint64 // what members have said before this doubt does not count
+	begun time.Time
+	all   bool   // so many members must be asked that none of its holders is missed; else only those that are up
+	why   string // it is in vain for now, because of this
+}
+
+// waitGrace is how long callers are held before they are told that a slot waits in
+// vain: members that start together find each other in that time.
+const waitGrace = time.Second
+
+// awaitOthers keeps this node's slots from answering until it is known from the
+// other members for which of them hints are held, and those have come. With memory
 // storage the slots must catch up besides. Called once, before the first install.
 func (m *Manager) awaitOthers(r *ring.Ring) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.doubts++
 	for _, svc := range m.services {
 		n := svc.replicas(r)
 		for p := range r.Assignments {
@@ -27,106 +39,117 @@ func (m *Manager) awaitOthers(r *ring.Ring) {
 				continue
 			}
 			id := vnodeID{service: svc.id, partition: p}
-			m.waiting[id] = ""
+			m.waiting[id] = hintWait{since: m.doubts, begun: time.Now(), all: true}
 			if m.cfg.Memory && n > 1 {
 				m.catchUps[id] = struct{}{}
 			}
 		}
 	}
+	m.askAgain()
 }
 
-// askForHints asks all members which hints they hold for this node, until nothing
-// is to come any more, and lets each slot serve as soon as its hints are here.
+// askAgain has the members asked for hints, at once.
+func (m *Manager) askAgain() {
+	select {
+	case m.asking <- struct{}{}:
+	default: // that is due already
+	}
+}
+
+// askForHints asks the members whenever slots wait, until Close.
 func (m *Manager) askForHints() {
-	told := make(heldBy)
-	for {
-		silent, epoch := m.heldForMe(told)
-		ctx, cancel := context.WithTimeout(m.ctx, time.Second)
-		if err := m.fetch(ctx, epoch); err != nil { // a slot may have gone to another node meanwhile
-			m.log.Debug("the others' ring not fetched", "epoch", epoch, "err", err)
-		}
-		cancel()
-		if !m.releaseWaiting(told, silent) {
-			break
-		}
-		if !pause(m.ctx, hintTick/2) {
+	for filling := false; ; {
+		select {
+		case <-m.asking:
+		case <-m.ctx.Done():
 			return
 		}
+		c := &census{said: make(map[ring.NodeID]holdings)}
+		for m.askRound(c) {
+			if !filling {
+				filling = m.spawn(m.catchUpFromOthers) // the others' ring is here
+			}
+			select {
+			case <-m.asking:
+			case <-time.After(hintTick / 2):
+			case <-m.ctx.Done():
+				return
+			}
+		}
+		if !filling {
+			filling = m.spawn(m.catchUpFromOthers)
+		}
 	}
-	m.catchUpFromOthers()
 }
 
-// heldBy is what members have said that they hold for this node; true if that is
-// damaged.
-type heldBy map[ring.NodeID]map[vnodeID]bool
+// census is what the members have said of who holds hints for this node.
+type census struct {
+	since  uint64                   // the newest doubt when they were asked
+	said   map[ring.NodeID]holdings // their last answers
+	silent map[ring.NodeID]struct{} // who has not answered the last question
+}
 
-// heldForMe asks all members and updates told, where those keep their place that
-// do not answer. It returns these, and the newest epoch heard of.
-func (m *Manager) heldForMe(told heldBy) (silent map[ring.NodeID]struct{}, newest ring.Epoch) {
-	others := m.transfers.Others()
-	before := make(heldBy)
-	for node, held := range told {
-		before[node] = held
-		delete(told, node)
+// askRound asks all members once and lets the slots answer for which nothing is to
+// come. It reports whether any still waits.
+func (m *Manager) askRound(c *census) (more bool) {
+	m.mu.Lock()
+	more = len(m.waiting) > 0
+	c.since = m.doubts
+	m.mu.Unlock()
+	if !more {
+		return false
 	}
-	silent = make(map[ring.NodeID]struct{})
+	epoch := m.ask(c)
+	ctx, cancel := context.WithTimeout(m.ctx, time.Second)
+	if err := m.fetch(ctx, epoch); err != nil { // a slot may have gone to another node meanwhile
+		m.log.Debug("the others' ring not fetched", "epoch", epoch, "err", err)
+	}
+	cancel()
+	return m.releaseWaiting(c)
+}
+
+// ask asks all members. It returns the newest epoch heard of.
+func (m *Manager) ask(c *census) (newest ring.Epoch) {
+	before := c.silent
+	c.silent = make(map[ring.NodeID]struct{})
 	var mu sync.Mutex
 	var asked sync.WaitGroup
-	for _, node := range others {
+	for _, node := range m.transfers.Others() {
+		limit := time.Second
+		if _, silent := before[node]; silent {
+			limit /= 4 // those that answer do not wait for it
+		}
 		asked.Go(func() {
-			ctx, cancel := context.WithTimeout(m.ctx, time.Second)
+			ctx, cancel := context.WithTimeout(m.ctx, limit)
 			defer cancel()
-			held, epoch, err := m.askHeld(ctx, node)
+			known, epoch, err := m.askHoldings(ctx, node, m.node)
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil {
-				held = before[node]
-				silent[node] = struct{}{}
+				c.silent[node] = struct{}{}
+				return
 			}
-			told[node] = held
+			c.said[node] = known
 			newest = max(newest, epoch)
 		})
 	}
 	asked.Wait()
-	return silent, newest
+	return newest
 }
 
-// askHeld asks one member.
-func (m *Manager) askHeld(ctx context.Context, node ring.NodeID) (map[vnodeID]bool, ring.Epoch, error) {
-	pp, err := m.dialPipe(ctx, node, wire.OpHintsFor, 0, 0)
-	if err != nil {
-		return nil, 0, err
-	}
-	defer pp.close()
-	f, err := pp.ask(0, []byte(m.node), time.Second)
-	if err != nil {
-		return nil, 0, err
-	}
-	var list []heldHint
-	if err := json.Unmarshal(f.Body, &list); err != nil {
-		return nil, 0, err
-	}
-	held := make(map[vnodeID]bool)
-	for _, h := range list {
-		held[vnodeID{service: wire.ServiceID(h.Service), partition: h.Partition}] = h.Damaged
-	}
-	return held, ring.Epoch(f.Epoch), nil
-}
-
-// releaseWaiting lets the slots serve for which no hints are to come, and reports
-// whether any still waits. With one replica a slot whose hints are with a member
-// that has fallen silent must say so instead of "not found"; with more, the other
-// replicas know.
-func (m *Manager) releaseWaiting(told heldBy, silent map[ring.NodeID]struct{}) (more bool) {
+// releaseWaiting lets the slots answer for which no hints are to come, and reports
+// whether any still waits.
+func (m *Manager) releaseWaiting(c *census) (more bool) {
 	m.mu.Lock()
 	var changed []vnodeID
-	for id, why := range m.waiting {
-		now, waits := m.hintsToCome(id, told, silent)
+	for id, w := range m.waiting {
+		why, waits := m.hintsToCome(id, w, c)
 		switch {
 		case !waits:
 			delete(m.waiting, id)
-		case now != why:
-			m.waiting[id] = now
+		case why != w.why:
+			w.why = why
+			m.waiting[id] = w
 		default:
 			continue
 		}
@@ -141,26 +164,81 @@ func (m *Manager) releaseWaiting(told heldBy, silent map[ring.NodeID]struct{}) (
 }
 
 // hintsToCome reports whether slot id must wait for hints, and why that is in vain
-// for now if it is. m.mu is held.
-func (m *Manager) hintsToCome(id vnodeID, told heldBy, silent map[ring.NodeID]struct{}) (why string, waits bool) {
-	for node, held := range told {
-		damaged, holds := held[id]
-		if !holds {
+// for now if it is. With several replicas those that can be had are enough: the other
+// replicas know the rest. With one, the slot must say so instead of answering what may
+// be outdated: any key's newest version may be the holder's. m.mu is held.
+func (m *Manager) hintsToCome(id vnodeID, w hintWait, c *census) (why string, waits bool) {
+	svc := m.services[id.service]
+	if c.since < w.since {
+		return w.why, true
+	}
+	for node, known := range c.said {
+		if _, silent := c.silent[node]; silent {
 			continue
 		}
-		_, gone := silent[node]
-		if !gone && !damaged {
+		if held, damaged := known.holds(svc.Name, id.partition); held && !damaged {
 			return "", true
 		}
-		if m.services[id.service].replicas(m.installed) > 1 {
-			continue // the other replicas know
+	}
+	if svc.replicas(m.installed) > 1 || m.cfg.AcceptLoss {
+		return "", false
+	}
+	if why = m.missed(svc, id.partition, w, c); why == "" {
+		return "", false
+	}
+	if time.Since(w.begun) < waitGrace {
+		why = ""
+	}
+	return why, true
+}
+
+// missed says which hints for a slot with one replica cannot be had; empty if none
+// are known of, and enough members were asked. m.mu is held.
+func (m *Manager) missed(svc *service, p ring.Partition, w hintWait, c *census) string {
+	for node, known := range c.said {
+		held, damaged := known.holds(svc.Name, p)
+		_, silent := c.silent[node]
+		switch {
+		case held && silent:
+			return unreachable(node, p)
+		case held && damaged:
+			return fmt.Sprintf("node %s has taken writes for partition %d and can no longer read them", node, p)
 		}
-		why, waits = fmt.Sprintf("node %s has taken writes for partition %d and cannot be reached", node, id.partition), true
-		if !gone {
-			why = fmt.Sprintf("node %s has taken writes for partition %d and can no longer read them", node, id.partition)
+		for holder, n := range known.Notes {
+			_, silent := c.silent[holder]
+			_, said := c.said[holder]
+			left := n.Epoch <= m.installed.Epoch && !m.isMember(holder)
+			if holder != node && (silent || !said) && !left && slices.Contains(n.Slots[svc.Name], p) {
+				return unreachable(holder, p)
+			}
 		}
 	}
-	return why, waits
+	others := len(m.transfers.Others())
+	need := others - majorityOf(others) + 1 // meets every majority that may have noted a holder
+	if !w.all {
+		need = min(need, int(m.upBefore.Load()))
+	}
+	if got := others - len(c.silent); others > 0 && got < need {
+		return fmt.Sprintf("%d of the other %d members must say whether they hold writes for partition %d, and %d can be reached%s", need, others, p, got, lossHint)
+	}
+	return ""
+}
+
+const lossHint = ": start them, or start this node with --accept-loss to do without what they may hold"
+
+func unreachable(node ring.NodeID, p ring.Partition) string {
+	return fmt.Sprintf("node %s has taken writes for partition %d and cannot be reached: start it, or start this one with --accept-loss to do without them", node, p)
+}
+
+// holds reports whether the member itself holds hints for the slot, and whether they
+// are damaged.
+func (k *holdings) holds(service string, p ring.Partition) (held, damaged bool) {
+	for i := range k.Held {
+		if h := &k.Held[i]; h.Partition == p && h.Service == service {
+			return true, h.Damaged
+		}
+	}
+	return false, false
 }
 
 // catchUpFromOthers fills the slots of a restarted node with memory storage from

@@ -15,6 +15,7 @@ func (v *vnode) handle(r *wire.Request) {
 		v.m.fail(r, wire.Deadline, "the deadline passed before the work was done")
 		return
 	}
+	v.heedDoubt()
 	g := v.gate.Load()
 	switch verdict, code := g.check(r.Op, r.Gen); verdict {
 	case hold:
@@ -59,7 +60,7 @@ func (v *vnode) command(r *wire.Request) {
 	tx := &Tx{
 		partition: v.id.partition, bucket: r.Call.Bucket, key: r.Call.Key, store: v.store,
 		partial: v.id.fallback != "",
-		stamp:   func(have Stamp) (Stamp, error) { return v.m.stamp(have, r.Call.ID) },
+		stamp:   func(have Stamp) (Stamp, error) { return v.stamp(have, r.Call.ID) },
 	}
 	reply, err := v.call(func() ([]byte, error) { return (*v.user.Load()).Command(tx, r.Call.Body) })
 	if errors.Is(err, errPanicked) {
@@ -82,6 +83,19 @@ func (v *vnode) command(r *wire.Request) {
 		}
 		r.Done(wire.OK, v.m.epoch(), reply)
 	})
+}
+
+// stamp issues a stamp newer than have. A fallback knows nothing of the owner's, whose
+// clock may be ahead by maxClockAhead: so much later are its own, or what it
+// acknowledges might count as older than what the owner has.
+func (v *vnode) stamp(have Stamp, id uint64) (Stamp, error) {
+	if v.id.fallback == "" {
+		return v.m.stamp(have, id)
+	}
+	have.Time -= min(have.Time, clockSpan(maxClockAhead))
+	s, err := v.m.stamp(have, id)
+	s.Time += clockSpan(maxClockAhead)
+	return s, err
 }
 
 // refuse answers a command that has done nothing. If this copy is damaged and there

@@ -20,10 +20,12 @@ type traffic struct {
 	w       *world
 	service string
 	n       int
+	hints   bool // as a router does when a node is down: hints are kept, and a fallback stands in for a single replica
 	keys    []string
 	acked   []atomic.Int64 // by key: the newest version acknowledged
 	writes  atomic.Int64
 	reads   atomic.Int64
+	stoodIn atomic.Int64 // writes that a fallback has taken
 	stop    context.CancelFunc
 	running sync.WaitGroup
 
@@ -32,9 +34,12 @@ type traffic struct {
 }
 
 // startTraffic begins with the first version of every key written.
-func (w *world) startTraffic(service string, n int, keys []string) *traffic {
+func (w *world) startTraffic(service string, n int, keys []string, change ...func(*traffic)) *traffic {
 	w.t.Helper()
 	tr := &traffic{w: w, service: service, n: n, keys: keys, acked: make([]atomic.Int64, len(keys))}
+	for _, c := range change {
+		c(tr)
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	tr.stop = cancel
 	for k := range keys {
@@ -117,10 +122,16 @@ func (tr *traffic) tryPut(k int, version int64, id uint64) bool {
 	}
 	req := request(wire.OpCommand, r, tr.service, tr.keys[k], fmt.Sprint("put ", version))
 	req.Call.ID = id
-	coordinator := tr.w.nodes[slots[me].Node]
+	coordinator := tr.place(r, req, slots[me].Node)
+	if coordinator == nil {
+		return false
+	}
 	a := coordinator.ask(req)
 	if a.code != wire.OK {
 		return false
+	}
+	if req.For != "" {
+		tr.stoodIn.Add(1)
 	}
 	got := 1
 	for i, s := range slots {
@@ -132,6 +143,11 @@ func (tr *traffic) tryPut(k int, version int64, id uint64) bool {
 		switch b := tr.w.nodes[s.Node].ask(e); b.code {
 		case wire.OK:
 			got++
+		case wire.Unavailable, wire.Maybe, wire.ShuttingDown:
+			if tr.hints {
+				e.Flags, e.For = wire.FlagFallback, string(s.Node)
+				coordinator.ask(e)
+			}
 		case wire.Superseded:
 			if m := coordinator.m.Load(); m != nil {
 				stamp, _ := wire.ParseStamp(b.body)
@@ -140,6 +156,22 @@ func (tr *traffic) tryPut(k int, version int64, id uint64) bool {
 		}
 	}
 	return got > len(slots)/2
+}
+
+// place is the node that takes req for the slot of node: its fallback if it is down,
+// and the only one; nil if there is none.
+func (tr *traffic) place(r *ring.Ring, req *wire.Request, node ring.NodeID) *simNode {
+	if !tr.hints || tr.n > 1 || tr.w.nodes[node].up() {
+		return tr.w.nodes[node]
+	}
+	up := func(id ring.NodeID) bool { return tr.w.nodes[id].up() }
+	for _, t := range r.PreferencesOf(ring.Partition(req.Partition), 1, up).Targets {
+		if t.Fallback && t.For == node {
+			req.Flags, req.For = wire.FlagFallback, string(node)
+			return tr.w.nodes[t.Node]
+		}
+	}
+	return nil
 }
 
 // get reads a key with a quorum and checks it; false if no quorum answered before ctx ended.
@@ -165,7 +197,12 @@ func (tr *traffic) tryGet(k int) (version int64, ok bool) {
 	rand.Shuffle(len(slots), func(i, j int) { slots[i], slots[j] = slots[j], slots[i] })
 	got := 0
 	for _, s := range slots {
-		a := tr.w.nodes[s.Node].ask(request(wire.OpRead, r, tr.service, tr.keys[k], ""))
+		req := request(wire.OpRead, r, tr.service, tr.keys[k], "")
+		n := tr.place(r, req, s.Node)
+		if n == nil {
+			continue
+		}
+		a := n.ask(req)
 		if a.code != wire.OK {
 			continue
 		}

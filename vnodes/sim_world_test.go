@@ -50,14 +50,20 @@ func nodeID(i int) ring.NodeID { return ring.NodeID(fmt.Sprintf("%016x", i)) }
 // newWorld starts nodes 1 to n. Every partition's list is node 1, 2, ... up to replicas.
 func newWorld(t *testing.T, n, replicas int, change ...func(*simNode)) *world {
 	t.Helper()
-	w := &world{t: t, nodes: make(map[ring.NodeID]*simNode)}
-	w.net = &simNet{w: w, links: make(map[*simLink]struct{})}
 	r := ring.New(simQ, replicas, nodeID(1))
 	for p := range r.Assignments {
 		for i := 2; i <= replicas; i++ {
 			r.Assignments[p].Replicas = append(r.Assignments[p].Replicas, ring.Replica{Node: nodeID(i)})
 		}
 	}
+	return newWorldOf(t, n, r, change...)
+}
+
+// newWorldOf starts nodes 1 to n with the ring r.
+func newWorldOf(t *testing.T, n int, r *ring.Ring, change ...func(*simNode)) *world {
+	t.Helper()
+	w := &world{t: t, nodes: make(map[ring.NodeID]*simNode)}
+	w.net = &simNet{w: w, links: make(map[*simLink]struct{})}
 	w.states = []*simState{{ring: r, ended: make(map[string]bool)}}
 	for i := 1; i <= n; i++ {
 		x := &simNode{w: w, id: nodeID(i), dir: t.TempDir(), log: &logs{}, services: []Service{simService("kv", 0)}}
@@ -257,6 +263,9 @@ func (w *world) unsettled() string {
 		}
 		if held := m.Holding(); held > 0 {
 			return fmt.Sprintf("node %s holds %d hint stores", n.id, held)
+		}
+		if of := m.holders.owners(); len(of) > 0 {
+			return fmt.Sprintf("node %s has notes of holders for %v", n.id, of)
 		}
 		if bad := n.strayFile(m, st.ring); bad != "" {
 			return bad

@@ -81,6 +81,7 @@ func TestConfigIsChecked(t *testing.T) {
 		"storage = 'tape'":          "unknown storage",
 		"disk_low = 'lots'":         "--disk-low",
 		"disk_critical = '-1%'":     "--disk-critical",
+		"hint_rate = '10%'":         "--hint-rate",
 		"addr = '0.0.0.0:7400'":     "reachable from other machines",
 		"http_addr = 'nonsense'":    "--http-addr",
 		"log_level = 'deafening'\n": "unknown log level",

@@ -38,12 +38,12 @@ func openNode(ctx context.Context, cfg ringcore.Config) (runningNode, error) {
 // startNames are the flags of start that the file and the environment can set.
 var startNames = []string{
 	"data-dir", "name", "addr", "gossip-addr", "http-addr", "resp-addr", "join", "advertise", "insecure",
-	"zone", "weight", "partitions", "replicas", "storage", "disk-low", "disk-critical", "log-level",
+	"zone", "weight", "partitions", "replicas", "storage", "disk-low", "disk-critical", "hint-rate", "accept-loss", "log-level",
 }
 
 func (a *app) startCommand() *cobra.Command {
 	var cfg ringcore.Config
-	var file, level string
+	var file, level, hintRate string
 	cmd := &cobra.Command{
 		Use:   "start --data-dir DIR",
 		Short: "Run one node",
@@ -68,6 +68,9 @@ func (a *app) startCommand() *cobra.Command {
 			if err := checkConfig(&cfg); err != nil {
 				return err
 			}
+			if cfg.HintBytes, err = parseRate(hintRate); err != nil {
+				return usagef("", "--hint-rate: %w", err)
+			}
 			return a.start(cmd.Context(), cfg)
 		},
 	}
@@ -85,6 +88,8 @@ func (a *app) startCommand() *cobra.Command {
 	f.IntVar(&cfg.Weight, "weight", 1, "share of the ring, against 1 of the others")
 	addBirthFlags(cmd, &cfg)
 	addDiskFlags(cmd, &cfg)
+	f.StringVar(&hintRate, "hint-rate", "", "bytes of hints sent to their owners in a second (64MiB)")
+	f.BoolVar(&cfg.AcceptLoss, "accept-loss", false, "with one replica, answer although a node that may have taken writes cannot be reached")
 	f.StringVar(&level, "log-level", "info", "debug, info, warn or error")
 	f.StringVar(&file, "config", "", "TOML file with settings")
 	return cmd
@@ -145,6 +150,18 @@ func checkConfig(cfg *ringcore.Config) error {
 		}
 	}
 	return nil
+}
+
+// parseRate reads a number of bytes, as 64MiB; 0 if s is empty.
+func parseRate(s string) (int64, error) {
+	if s == "" {
+		return 0, nil
+	}
+	m, err := vnodes.ParseMark(s)
+	if err != nil || m.Bytes <= 1 {
+		return 0, fmt.Errorf("%q: write bytes, as 64MiB", s)
+	}
+	return m.Bytes, nil
 }
 
 // loopback reports whether host reaches this machine only.

@@ -24,7 +24,7 @@ const (
 	OpPropose     Op = 19 // hand a metadata command to the leader: body JSON
 	OpProgress    Op = 20 // this node's transfers under way: reply body JSON
 	OpConfirm     Op = 21 // does this node serve header's partition at header's gen with verified data
-	OpHintsFor    Op = 22 // which hints does this node hold for the calling node: reply body JSON
+	OpHintsFor    Op = 22 // which hints does this node hold, or know of, for a node: body and reply JSON; on a stream, see vnodes
 	OpStatus      Op = 23 // this node's own status: reply body JSON
 	OpGossipHello Op = 24 // addresses and epoch of the calling node: body JSON Introduction, reply the same
 	OpHintCheck   Op = 25 // newest hint records held for a key: reserved
@@ -32,6 +32,7 @@ const (
 	// Stream connections.
 	OpHandoff Op = 32 // body JSON, then chunks; see vnodes
 	OpPull    Op = 33 // ask a replica to send its records of a partition; see vnodes
+	OpHolds   Op = 34 // a node keeps hints for another one: body JSON; see vnodes
 
 	// Stranger connections.
 	OpIntroduce Op = 48 // who are you: body and reply JSON Introduction

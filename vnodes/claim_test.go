@@ -1,0 +1,249 @@
+package vnodes
+
+import (
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/ringcore/ringcore/dataplane/wire"
+	"github.com/ringcore/ringcore/metadata/ring"
+)
+
+// standIn asks the node for an operation as the fallback of owner.
+func (n *simNode) standIn(op wire.Op, key, body string, owner int) answer {
+	r := request(op, n.w.ring(), "kv", key, body)
+	r.Flags, r.For = wire.FlagFallback, string(nodeID(owner))
+	return n.ask(r)
+}
+
+// cutOffWorld makes a world in which node 1 has one replica of everything and seems down to
+// the others, and nobody reaches it, while cut is set.
+func cutOffWorld(t *testing.T, n int) (w *world, cut *atomic.Bool) {
+	cut = new(atomic.Bool)
+	w = newWorld(t, n, 1, func(n *simNode) {
+		n.tune = func(c *Config) {
+			up := c.Up
+			c.Up = func(id ring.NodeID) bool {
+				return up(id) && (!cut.Load() || id == c.Node || id != nodeID(1) && c.Node != nodeID(1))
+			}
+		}
+	})
+	w.net.setHook(func(f *passing) treatment {
+		if cut.Load() && (f.from == nodeID(1) || f.to == nodeID(1)) {
+			return sever
+		}
+		return deliver
+	})
+	return w, cut
+}
+
+// Nobody stands in for an owner that answers: neither to the fallback nor to any
+// member that is asked to note it.
+func TestNobodyStandsInForWhoAnswers(t *testing.T) {
+	const p = 1
+	w, cut := cutOffWorld(t, 3)
+	if got := w.node(2).standIn(wire.OpCommand, keyIn(p, 0), "put x", 1); got.code != wire.OwnerUp {
+		t.Errorf("the fallback reaches the owner: %v", got)
+	}
+	w.net.setHook(func(f *passing) treatment {
+		if f.from == nodeID(2) && f.to == nodeID(1) {
+			return sever
+		}
+		return deliver
+	})
+	if got := w.node(2).standIn(wire.OpCommand, keyIn(p, 0), "put x", 1); got.code != wire.OwnerUp || !strings.Contains(string(got.body), string(nodeID(1))) {
+		t.Errorf("another member reaches the owner: %v", got)
+	}
+	w.net.setHook(nil)
+	cut.Store(false)
+	w.settled()
+}
+
+// With one replica a fallback takes nothing unless a majority of the other members
+// has noted it: the owner could not find out.
+func TestStandInNeedsAMajority(t *testing.T) {
+	const p = 1
+	w := newWorld(t, 3, 1)
+	w.node(1).stop()
+	w.node(3).stop()
+	if got := w.node(2).standIn(wire.OpCommand, keyIn(p, 0), "put x", 1); got.code != wire.Unavailable || !strings.Contains(string(got.body), "1 of 2") {
+		t.Errorf("%v", got)
+	}
+	w.node(3).start()
+	w.until("the third node has noted it", func() bool {
+		return w.node(2).standIn(wire.OpCommand, keyIn(p, 0), "put x", 1).code == wire.OK
+	})
+	w.node(1).start()
+	w.settled()
+	w.node(1).mustGet(keyIn(p, 0), "x")
+}
+
+// All nodes restart and the holder does not come back: the others know of it, and the
+// owner says so instead of what it had. Told to do without, it answers that.
+func TestAllRestartWithoutTheHolder(t *testing.T) {
+	const p = 1
+	accept := false
+	w := newWorld(t, 3, 1, func(n *simNode) {
+		n.tune = func(c *Config) { c.AcceptLoss = accept }
+	})
+	key := keyIn(p, 0)
+	w.node(1).mustPut(key, "old")
+	w.node(1).stop()
+	if got := w.node(2).standIn(wire.OpCommand, key, "put new", 1); got.code != wire.OK {
+		t.Fatal(got)
+	}
+	if !w.node(3).m.Load().Held(nodeID(1), wire.ServiceID("kv"), p) {
+		t.Fatal("node 3 has not noted that node 2 holds hints")
+	}
+	w.node(2).crash()
+	w.node(3).crash()
+	w.node(1).start()
+	got := w.node(1).get(key)
+	if got.code != wire.Unavailable || !strings.Contains(string(got.body), "--accept-loss") {
+		t.Errorf("nobody else is there: %v", got)
+	}
+	w.node(3).start()
+	w.until("node 1 hears of the holder", func() bool {
+		got := w.node(1).get(key)
+		if got.code != wire.Unavailable {
+			t.Fatalf("%v", got)
+		}
+		return strings.Contains(string(got.body), string(nodeID(2)))
+	})
+	w.node(1).mustRefuse(key, wire.Unavailable)
+	w.until("the other partitions serve", func() bool { return w.node(1).get(keyIn(p+1, 0)).code == wire.OK })
+
+	accept = true
+	w.node(1).restart()
+	w.node(1).mustGet(key, "old")
+	accept = false
+	w.node(2).start()
+	w.settled()
+	w.node(1).mustGet(key, "new")
+}
+
+// An owner that was cut off and has not noticed asks before it answers what a member
+// passes on that knows of a holder, however late the holder itself comes.
+func TestOwnerHearsOfHolderWithTheRequest(t *testing.T) {
+	const p = 1
+	w, cut := cutOffWorld(t, 3)
+	key := keyIn(p, 0)
+	w.node(1).mustPut(key, "old")
+	cut.Store(true)
+	if got := w.node(2).standIn(wire.OpCommand, key, "put new", 1); got.code != wire.OK {
+		t.Fatal(got)
+	}
+	w.net.setHook(func(f *passing) treatment { // its questions pass, nothing else does
+		if (f.from == nodeID(1) || f.to == nodeID(1)) && (f.opened != wire.OpHintsFor || f.from != nodeID(1)) {
+			return sever
+		}
+		return deliver
+	})
+	w.node(1).mustGet(key, "old") // a client of its side of the cut
+	ask := func() answer {
+		r := request(wire.OpRead, w.ring(), "kv", key, "")
+		r.Flags = wire.FlagHeld
+		r.Deadline = time.Now().Add(100 * time.Millisecond)
+		return w.node(1).ask(r)
+	}
+	if got := ask(); got.code != wire.Deadline {
+		t.Errorf("hints are to come: %v", got)
+	}
+	cut.Store(false)
+	w.net.setHook(nil)
+	w.settled()
+	w.node(1).mustGet(key, "new")
+}
+
+// A holder tells the owner of itself when it reaches it again, before it delivers.
+func TestOwnerHearsOfHolderWhenItIsBack(t *testing.T) {
+	const p = 1
+	w, cut := cutOffWorld(t, 3)
+	key := keyIn(p, 0)
+	w.node(1).mustPut(key, "old")
+	cut.Store(true)
+	if got := w.node(2).standIn(wire.OpCommand, key, "put new", 1); got.code != wire.OK {
+		t.Fatal(got)
+	}
+	w.net.setHook(func(f *passing) treatment {
+		if f.opened == wire.OpHandoff {
+			return sever
+		}
+		return deliver
+	})
+	cut.Store(false)
+	w.until("the slot waits", func() bool { _ = w.node(1).get(keyIn(p, 1)); return w.node(1).phase(p) == recovering })
+	w.net.setHook(nil)
+	w.settled()
+	w.node(1).mustGet(key, "new")
+}
+
+// A node that has not run for a while asks the others before it answers anything for
+// a slot with one replica.
+func TestOwnerThatDidNotRunAsks(t *testing.T) {
+	const p = 1
+	w := newWorld(t, 2, 1)
+	w.node(1).mustPut(keyIn(p, 0), "old")
+	m := w.node(1).m.Load()
+	var asked atomic.Int32
+	w.net.setHook(func(f *passing) treatment {
+		if f.opened == wire.OpHintsFor && f.from == nodeID(1) && !f.answer {
+			asked.Add(1)
+		}
+		return deliver
+	})
+	m.beatMu.Lock()
+	before := asked.Load()
+	m.beaten.Store(int64(time.Since(m.born) - 2*absentAfter))
+	m.beatMu.Unlock()
+	w.node(1).mustGet(keyIn(p, 0), "old")
+	if asked.Load() == before {
+		t.Error("it has asked nobody")
+	}
+}
+
+// What a fallback acknowledges is later than what the owner has, although the owner's
+// clock is ahead as far as is allowed.
+func TestFallbackStampsAboveTheOwner(t *testing.T) {
+	const p = 1
+	w := newWorld(t, 2, 1, func(n *simNode) {
+		n.tune = func(c *Config) {
+			if n.id == nodeID(1) {
+				c.Now = func() time.Time { return time.Now().Add(maxClockAhead - 10*time.Millisecond) }
+			}
+		}
+	})
+	key := keyIn(p, 0)
+	w.node(1).mustPut(key, "old")
+	w.node(1).stop()
+	for _, value := range []string{"new", "newer", "newest"} {
+		if got := w.node(2).standIn(wire.OpCommand, key, "put "+value, 1); got.code != wire.OK {
+			t.Fatal(got)
+		}
+	}
+	if ahead := int64(w.node(2).m.Load().clock.Latest()>>16) - time.Now().UnixMilli(); ahead > 100 {
+		t.Errorf("the fallback's clock has run %d ms ahead", ahead)
+	}
+	w.node(1).start()
+	w.settled()
+	w.node(1).mustGet(key, "newest")
+}
+
+// A holder that has left the cluster is forgotten, and its owner waits for nobody.
+func TestHolderThatHasLeftIsForgotten(t *testing.T) {
+	const p = 1
+	w := newWorld(t, 3, 1)
+	m := w.node(3).m.Load()
+	gone := nodeID(9) // no member
+	n := &holderNote{ID: 1, Epoch: w.ring().Epoch, Slots: map[string][]ring.Partition{"kv": {p}}}
+	if err := m.holders.put(nodeID(1), gone, n); err != nil {
+		t.Fatal(err)
+	}
+	w.until("it is forgotten", func() bool { return len(m.holders.owners()) == 0 })
+	if err := m.holders.put(nodeID(1), gone, n); err != nil {
+		t.Fatal(err)
+	}
+	w.node(1).restart()
+	w.node(1).mustGet(keyIn(p, 0), "")
+}
