@@ -78,7 +78,7 @@ func TestMergeProperty(t *testing.T) {
 				}
 				sources[i] = s
 			}
-			err := merge(sources, &at, func(_ int, it *wire.Item) error {
+			err := merge(sources, &at, nil, func(_ int, it *wire.Item) error {
 				got = append(got, wire.Item{Key: bytes.Clone(it.Key), Stamp: it.Stamp, Deleted: it.Deleted, Value: bytes.Clone(it.Value)})
 				return nil
 			})
@@ -103,7 +103,7 @@ func TestMergeStopsWhereDeliverFails(t *testing.T) {
 	list := []wire.Item{{Key: []byte("a")}, {Key: []byte("b")}, {Key: []byte("c")}}
 	var at position
 	stop := errors.New("stop")
-	err := merge([]source{&listSource{list: list, err: io.EOF}}, &at, func(_ int, it *wire.Item) error {
+	err := merge([]source{&listSource{list: list, err: io.EOF}}, &at, nil, func(_ int, it *wire.Item) error {
 		if string(it.Key) == "b" {
 			return stop
 		}
@@ -123,7 +123,7 @@ func BenchmarkMerge(b *testing.B) {
 	for b.Loop() {
 		var at position
 		sources := []source{&listSource{list: list, err: io.EOF}, &listSource{list: list, err: io.EOF}}
-		if err := merge(sources, &at, func(int, *wire.Item) error { return nil }); err != nil {
+		if err := merge(sources, &at, nil, func(int, *wire.Item) error { return nil }); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -28,7 +28,9 @@ type RouterConfig struct {
 	OpenStream func(ctx context.Context, node ring.NodeID) (FrameStream, error)
 	// Up reports whether node is probably reachable. It may be called from any
 	// goroutine and must not block.
-	Up             func(node ring.NodeID) bool
+	Up func(node ring.NodeID) bool
+	// Members lists the nodes that may keep hints, this one too; those of the ring if nil.
+	Members        func() []ring.NodeID
 	Logger         *slog.Logger  // slog.Default() if nil
 	DefaultTimeout time.Duration // of requests without a deadline; 5 s if zero
 }
@@ -47,11 +49,14 @@ type Router struct {
 	peers   Sender
 	open    func(ctx context.Context, node ring.NodeID) (FrameStream, error)
 	up      func(node ring.NodeID) bool
+	members func() []ring.NodeID
 	log     *slog.Logger
 	timeout time.Duration
 
 	turn   atomic.Uint32 // spreads requests over equal nodes
-	covers atomic.Int32  // coverage queries of clients under way
+	load   load          // operations under way
+	covers atomic.Int32  // coverage queries under way that this node coordinates
+	parts  atomic.Int32  // parts of coverage queries that it streams to others
 
 	stop   context.Context // ends with Close
 	cancel context.CancelFunc
@@ -68,11 +73,14 @@ func NewRouter(c RouterConfig) *Router {
 	if c.DefaultTimeout <= 0 {
 		c.DefaultTimeout = defaultTimeout
 	}
+	if c.Members == nil {
+		c.Members = func() []ring.NodeID { return c.Rings.Ring().Nodes() }
+	}
 	if p, ok := c.Peers.(*Peers); ok && c.OpenStream == nil {
 		c.OpenStream = func(ctx context.Context, node ring.NodeID) (FrameStream, error) { return p.Stream(ctx, node) }
 	}
 	r := &Router{
-		self: c.Self, rings: c.Rings, local: c.Local, peers: c.Peers, open: c.OpenStream, up: c.Up,
+		self: c.Self, rings: c.Rings, local: c.Local, peers: c.Peers, open: c.OpenStream, up: c.Up, members: c.Members,
 		log: c.Logger, timeout: c.DefaultTimeout,
 	}
 	r.stop, r.cancel = context.WithCancel(context.Background())
@@ -136,6 +144,10 @@ func (r *Router) Do(op wire.Op, service uint32, call wire.Call, flags wire.Flags
 }
 
 func (r *Router) do(o *operation) {
+	if err := r.load.take(&o.call); err != nil {
+		o.done(err.Code, uint64(r.rings.Ring().Epoch), []byte(err.Message))
+		return
+	}
 	info, ok := r.local.Service(o.service)
 	switch {
 	case !ok:
@@ -171,11 +183,6 @@ func (r *Router) Query(ctx context.Context, service string, call wire.Call) ([]b
 }
 
 func (r *Router) wait(ctx context.Context, op wire.Op, service string, call wire.Call) ([]byte, error) {
-	type result struct {
-		code  wire.Code
-		epoch uint64
-		body  []byte
-	}
 	ctx, cancel := r.bounded(ctx)
 	defer cancel()
 	end, _ := ctx.Deadline()
@@ -185,16 +192,32 @@ func (r *Router) wait(ctx context.Context, op wire.Op, service string, call wire
 	})
 	select {
 	case a := <-answer:
-		if a.code != wire.OK {
-			return nil, &wire.Error{Code: a.code, Message: string(a.body), Epoch: a.epoch}
-		}
-		return a.body, nil
+		return a.reply()
 	case <-ctx.Done():
+		select {
+		case a := <-answer: // both are there: what is known is told
+			return a.reply()
+		default:
+		}
 		if op == wire.OpCommand {
 			return nil, wire.Errorf(wire.Maybe, "the caller stopped waiting: %v", ctx.Err())
 		}
 		return nil, wire.Errorf(wire.Deadline, "the caller stopped waiting: %v", ctx.Err())
 	}
+}
+
+// result is how an operation was settled.
+type result struct {
+	code  wire.Code
+	epoch uint64
+	body  []byte
+}
+
+func (a *result) reply() ([]byte, error) {
+	if a.code != wire.OK {
+		return nil, &wire.Error{Code: a.code, Message: string(a.body), Epoch: a.epoch}
+	}
+	return a.body, nil
 }
 
 // early is a little before end: what is known then reaches a caller who waits until end.

@@ -179,6 +179,7 @@ func Open(cfg Config) (*Manager, error) {
 	m.tasks.Go(m.followRing)
 	m.tasks.Go(m.deliverHints)
 	m.tasks.Go(m.tendFaults)
+	m.tasks.Go(m.watchWorkers)
 	return m, nil
 }
 

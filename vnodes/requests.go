@@ -211,7 +211,7 @@ func asError(err error) *wire.Error {
 		return wire.Errorf(wire.Corrupt, "%v", err)
 	case errors.Is(err, ErrClockAhead):
 		return wire.Errorf(wire.ClockAhead, "%v", err)
-	case errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		return wire.Errorf(wire.Deadline, "%v", err)
 	}
 	return wire.Errorf(wire.Internal, "%v", err)
