@@ -47,6 +47,7 @@ type CoverResult struct {
 // which end before Cover returns.
 type coverage struct {
 	r       *Router
+	cancel  context.CancelFunc // ends the readers
 	service uint32
 	n       int
 	r1      wire.Quorum
@@ -54,9 +55,11 @@ type coverage struct {
 	merge   func(body []byte, a, b *wire.Item) (wire.Item, error) // nil: the newest wins
 	hints   map[ring.Partition][]coverPart                        // kept when the query began
 
-	mu       sync.Mutex // held while emit runs: the emitter is the query's pace
-	emit     func(CoverItem) error
-	failed   error // of emit, or of merge
+	turn chan struct{} // of one: who has put something in may call emit, which is the query's pace
+	emit func(CoverItem) error
+
+	mu       sync.Mutex // held for a few instructions
+	failed   error      // of emit, or of merge
 	missing  []ring.Partition
 	patience time.Time // until then nodes that are down may yet come up; zero before the first was missed
 }
@@ -99,7 +102,7 @@ func (r *Router) cover(ctx context.Context, id uint32, info wire.ServiceInfo, bo
 	run, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(r.stop, cancel)()
-	c := &coverage{r: r, service: id, n: info.N, r1: opts.R, body: body, emit: emit, merge: info.MergeItems}
+	c := &coverage{r: r, service: id, n: info.N, r1: opts.R, body: body, emit: emit, turn: make(chan struct{}, 1), cancel: cancel, merge: info.MergeItems}
 	c.hints = r.hintStores(run, id)
 	if opts.Parallel <= 0 {
 		opts.Parallel = defaultParallel
@@ -110,7 +113,7 @@ func (r *Router) cover(ctx context.Context, id uint32, info wire.ServiceInfo, bo
 	for range min(opts.Parallel, q) {
 		readers.Go(func() {
 			for p := next.Add(1) - 1; int(p) < q; p = next.Add(1) - 1 {
-				c.partition(run, ring.Partition(p), cancel)
+				c.partition(run, ring.Partition(p))
 			}
 		})
 	}
@@ -133,8 +136,7 @@ func (r *Router) cover(ctx context.Context, id uint32, info wire.ServiceInfo, bo
 
 // partition reads p to its end, with as many attempts as it takes while they bring
 // something new. If it cannot be had whole, what there is of it comes all the same.
-// fail stops the whole query.
-func (c *coverage) partition(ctx context.Context, p ring.Partition, fail func()) {
+func (c *coverage) partition(ctx context.Context, p ring.Partition) {
 	read := coverRead{c: c, p: p, hints: c.hints[p]}
 	for tries := 0; ctx.Err() == nil; tries++ {
 		before := read.items
@@ -142,18 +144,12 @@ func (c *coverage) partition(ctx context.Context, p ring.Partition, fail func())
 		if err == nil {
 			return
 		}
-		if errors.Is(err, errEnded) {
-			fail()
-			break
-		}
 		if read.items > before {
 			tries = 0
 		}
 		if tries == coverTries || err == errTooFew && !c.patient() {
 			err = read.attempt(ctx, true)
-			if errors.Is(err, errEnded) {
-				fail()
-			}
+			c.r.log.Debug("partition not covered", "partition", p, "err", err)
 			break
 		}
 		read.settle(ctx, err, tries)
@@ -178,16 +174,31 @@ func (c *coverage) patient() bool {
 var errEnded = errors.New("the query has ended")
 
 // deliver hands an item to the query's caller.
-func (c *coverage) deliver(it CoverItem) error {
+func (c *coverage) deliver(ctx context.Context, it CoverItem) error {
+	select {
+	case c.turn <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() { <-c.turn }()
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if err := c.emit(it); err != nil {
+		return c.fail(err)
+	}
+	return nil
+}
+
+// fail ends the query with err, unless it has failed before.
+func (c *coverage) fail(err error) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.failed == nil {
-		c.failed = c.emit(it)
+		c.failed = err
 	}
-	if c.failed != nil {
-		return errEnded
-	}
-	return nil
+	c.cancel()
+	return errEnded
 }
 
 // combiner is the service's merge of items; nil if the newest wins. Its failure ends
@@ -201,11 +212,6 @@ func (c *coverage) combiner() combiner {
 		if err == nil {
 			return it, nil
 		}
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		if c.failed == nil {
-			c.failed = fmt.Errorf("merge two versions of an item: %w", err)
-		}
-		return it, errEnded
+		return it, c.fail(fmt.Errorf("merge two versions of an item: %w", err))
 	}
 }

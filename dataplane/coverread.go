@@ -127,12 +127,15 @@ func (a *coverRead) read(ctx context.Context) error {
 		if it.Deleted {
 			return nil
 		}
-		return a.c.deliver(CoverItem{Partition: a.p, Node: a.parts[i].node, Item: *it})
+		return a.c.deliver(ctx, CoverItem{Partition: a.p, Node: a.parts[i].node, Item: *it})
 	})
 }
 
 // settle learns from a failed attempt, and waits a little unless there is a newer ring.
 func (a *coverRead) settle(ctx context.Context, err error, tries int) {
+	if ctx.Err() != nil {
+		return
+	}
 	r := a.c.r
 	until, ok := ctx.Deadline()
 	if !ok {
