@@ -73,10 +73,7 @@ func (s *service) merge(key []byte, have, incoming Record) Record {
 	if s.merger != nil {
 		return s.merger.Merge(key, have, incoming)
 	}
-	if incoming.Stamp.Compare(have.Stamp) > 0 {
-		return incoming
-	}
-	return have
+	return have.Newer(incoming)
 }
 
 // info is what routing must know.

@@ -20,6 +20,7 @@ type Tx struct {
 	key       []byte
 	store     Store
 	stamp     func(have Stamp) (Stamp, error) // issues a stamp newer than have; nil in a query or coverage call
+	rename    func(actor uint64) uint64       // what Actor says instead; nil for as it is
 	partial   bool                            // a fallback: what it does not hold may exist elsewhere
 	stop      func() error                    // of a coverage call: why nobody wants its items any more
 	writes    []Write
@@ -95,6 +96,8 @@ func (t *Tx) Actor() uint64 {
 	actor := t.store.ID()
 	if actor == 0 {
 		t.err = wire.Errorf(wire.Unavailable, "the partition's store cannot be opened")
+	} else if t.rename != nil {
+		actor = t.rename(actor)
 	}
 	return actor
 }
