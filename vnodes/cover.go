@@ -92,14 +92,14 @@ func (m *Manager) coverSource(ctx context.Context, svc *service, c *wire.CoverCa
 			return nil, werr
 		}
 		switch {
-		case verdict == admit && v.opened():
+		case verdict == admit && v.begun.Load():
+			if err := v.check(); err != nil { // opens the file, if nobody has yet
+				return nil, asError(err)
+			}
 			return v, nil
 		case verdict == admit:
 			if err := v.idle(ctx); err != nil {
 				return nil, err
-			}
-			if err := v.check(); err != nil {
-				return nil, asError(err)
 			}
 		case verdict == behind && !fetched:
 			fetched = true
