@@ -114,6 +114,28 @@ func TestMergeStopsWhereDeliverFails(t *testing.T) {
 	}
 }
 
+// With a rule, all versions of a key make one item, whichever of the sources they lie in.
+func TestMergeCombines(t *testing.T) {
+	item := func(key, value string, time uint64) wire.Item {
+		return wire.Item{Key: []byte(key), Value: []byte(value), Stamp: wire.Stamp{Time: time}}
+	}
+	sources := []source{
+		&listSource{list: []wire.Item{item("a", "1", 1), item("b", "1", 3)}, err: io.EOF},
+		&listSource{list: []wire.Item{item("b", "2", 2), item("c", "2", 1)}, err: io.EOF},
+		&listSource{list: []wire.Item{item("a", "3", 3), item("b", "3", 1)}, err: io.EOF},
+	}
+	rule := func(a, b *wire.Item) (wire.Item, error) { return joined(nil, a, b) }
+	var got []string
+	var at position
+	err := merge(sources, &at, rule, func(from int, it *wire.Item) error {
+		got = append(got, fmt.Sprintf("%d %s=%s", from, it.Key, it.Value))
+		return nil
+	})
+	if want := []string{"2 a=1 3", "0 b=1 2 3", "1 c=2"}; err != nil || !slices.Equal(got, want) {
+		t.Errorf("%q, %v", got, err)
+	}
+}
+
 func BenchmarkMerge(b *testing.B) {
 	var list []wire.Item
 	for i := range 1000 {
