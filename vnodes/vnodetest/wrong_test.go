@@ -223,6 +223,7 @@ type lastWord struct{ wordless }
 type wordless struct{ inner set }
 
 func (v wordless) Command(tx *vnodes.Tx, cmd []byte) ([]byte, error) { return v.inner.Command(tx, cmd) }
+
 func (v wordless) Cover(tx *vnodes.Tx, req []byte, emit func(vnodes.Item) error) error {
 	return v.inner.Cover(tx, req, emit)
 }
