@@ -71,6 +71,36 @@ func TestCoverWhileHintsAreDelivered(t *testing.T) {
 	})
 }
 
+// No slot is read before the hints have been found to be there: else they could reach the
+// slot behind the query's back, and make room for others.
+func TestCoverReadsHintsFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newFakeCluster(t, 3, withOwners(abc("a", "b", "c"), "x"), "a", "b", "c", "x")
+		p := partitionOf("k")
+		c.nodes["x"].keepHint("b", "new", 9)
+		var begun, early atomic.Bool
+		for id, n := range c.nodes {
+			if id != "x" {
+				n.put(p, "k", "old", 1, false)
+			}
+			n.local.coverGate = func(call *wire.CoverCall, _ int) error {
+				if call.For != "" {
+					time.Sleep(time.Second)
+					begun.Store(true)
+				} else if ring.Partition(call.Partition) == p && !begun.Load() {
+					early.Store(true)
+				}
+				return nil
+			}
+		}
+		got, res, err := c.cover(t.Context(), "c", CoverOptions{})
+		wantOK(t, err)
+		if !res.Complete || early.Load() || !slices.Equal(got[p], []string{"k=new"}) {
+			t.Errorf("%+v, %v, a slot first: %v", res, got[p], early.Load())
+		}
+	})
+}
+
 // Hints that cannot be read do not keep the slots' records back.
 func TestCoverWithoutUnreadableHints(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -20,8 +20,8 @@ type coverPart struct {
 // coverRead is the reading of one partition: enough of its slots, and all hints for
 // it, whoever keeps them. In the common case there are none. Hints hold what slots do
 // not have yet: all writes of an owner that is down, and those that a fallback counted
-// for. They are opened before the slots: hints that are delivered meanwhile either come
-// themselves, or with a slot that is read after they have come there.
+// for. Their reading has begun before that of the slots does: hints that are delivered
+// meanwhile either come themselves, or with a slot that is read after they have come there.
 //
 // It belongs to one goroutine.
 type coverRead struct {
@@ -105,22 +105,19 @@ func (a *coverRead) read(ctx context.Context) error {
 	if a.at.begun {
 		call.After = slices.Clone(a.at.key)
 	}
-	sources := make([]source, 0, len(a.parts))
+	sources := make([]source, len(a.parts))
 	for i, part := range a.parts {
-		own := call
-		own.For = string(part.hintsFor)
-		if part.node == a.c.r.self {
-			s := newLocalSource(ctx, a.c.r.local, &own)
+		s, err := a.open(ctx, part, call)
+		if err == nil {
 			defer s.close()
-			sources = append(sources, s)
-			continue
+			if part.hintsFor != "" {
+				s, err = prime(s)
+			}
 		}
-		s, err := a.c.r.newRemoteSource(ctx, part.node, &own)
 		if err != nil {
 			return &sourceError{i, err}
 		}
-		defer s.close()
-		sources = append(sources, s)
+		sources[i] = s
 	}
 	return merge(sources, &a.at, a.c.combiner(), func(i int, it *wire.Item) error {
 		a.items++
@@ -129,6 +126,15 @@ func (a *coverRead) read(ctx context.Context) error {
 		}
 		return a.c.deliver(ctx, CoverItem{Partition: a.p, Node: a.parts[i].node, Item: *it})
 	})
+}
+
+// open begins to read one part.
+func (a *coverRead) open(ctx context.Context, part coverPart, call wire.CoverCall) (source, error) {
+	call.For = string(part.hintsFor)
+	if part.node == a.c.r.self {
+		return newLocalSource(ctx, a.c.r.local, &call), nil
+	}
+	return a.c.r.newRemoteSource(ctx, part.node, &call)
 }
 
 // settle learns from a failed attempt, and waits a little unless there is a newer ring.

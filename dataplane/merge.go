@@ -11,6 +11,31 @@ import (
 // source yields items in key order, then io.EOF. An item is valid until the next call.
 type source interface {
 	next() (*wire.Item, error)
+	close() // may be called again
+}
+
+// primed is a source whose first item, or end, was fetched before anybody asked for it.
+type primed struct {
+	source
+	first *wire.Item
+	err   error
+}
+
+// prime fetches the first item of s.
+func prime(s source) (source, error) {
+	p := &primed{source: s}
+	if p.first, p.err = s.next(); p.err != nil && p.err != io.EOF {
+		return s, p.err
+	}
+	return p, nil
+}
+
+func (p *primed) next() (*wire.Item, error) {
+	if it := p.first; it != nil || p.err != nil {
+		p.first = nil
+		return it, p.err
+	}
+	return p.source.next()
 }
 
 // sourceError says which source of a merge failed.

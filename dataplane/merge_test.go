@@ -34,6 +34,8 @@ func (s *listSource) next() (*wire.Item, error) {
 	return &s.buf, nil
 }
 
+func (*listSource) close() {}
+
 func sorted(m map[string]wire.Item) []wire.Item {
 	var l []wire.Item
 	for _, k := range slices.Sorted(maps.Keys(m)) {
