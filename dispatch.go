@@ -16,7 +16,7 @@ type requests struct{ c *core }
 func (h requests) Serve(r *dataplane.Request) {
 	c := h.c
 	switch r.Op {
-	case wire.OpCommand, wire.OpQuery, wire.OpCover, wire.OpEffect, wire.OpRead:
+	case wire.OpCommand, wire.OpQuery, wire.OpCover, wire.OpEffect, wire.OpRead, wire.OpHintStores:
 		switch {
 		case c.n.joining.Load():
 			r.Reply(wire.Unavailable, c.epoch(), []byte("this node is joining another cluster"))

@@ -3,6 +3,7 @@ package dataplane
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -15,6 +16,10 @@ import (
 const (
 	defaultParallel = 8
 	coverTries      = 12 // attempts at one partition without a single new key
+
+	// hintsWait is how long a node may take to say which hints it keeps: longer than a
+	// hung one is taken for up.
+	hintsWait = time.Second
 )
 
 // CoverOptions say how a coverage query runs.
@@ -42,32 +47,52 @@ type CoverResult struct {
 // which end before Cover returns.
 type coverage struct {
 	r       *Router
+	cancel  context.CancelFunc // ends the readers
 	service uint32
 	n       int
 	r1      wire.Quorum
 	body    []byte
+	merge   func(body []byte, a, b *wire.Item) (wire.Item, error) // nil: the newest wins
+	hints   map[ring.Partition][]coverPart                        // kept when the query began
 
-	mu      sync.Mutex // held while emit runs: the emitter is the query's pace
-	emit    func(CoverItem) error
-	failed  error // of emit
-	missing []ring.Partition
+	turn chan struct{} // of one: who has put something in may call emit, which is the query's pace
+	emit func(CoverItem) error
+
+	mu       sync.Mutex // held for a few instructions
+	failed   error      // of emit, or of merge
+	missing  []ring.Partition
+	patience time.Time // until then nodes that are down may yet come up; zero before the first was missed
 }
 
 // Cover asks every partition of a service for its part of the answer to body, and
 // calls emit with the items: those of one partition in key order, each key once in
-// its newest version, deleted ones left out; partitions in any order and mixed. emit
-// is not called by two goroutines at a time; as long as it takes, replicas wait.
+// its newest version (or merged, see wire.ServiceInfo), deleted ones left out;
+// partitions in any order and mixed. emit is not called by two goroutines at a time; as
+// long as it takes, replicas wait.
 //
-// A replica that fails is replaced while the query runs. When ctx's deadline passes,
-// what was not read is missing. The error is emit's, or ctx's if it was cancelled, or a
-// *wire.Error if nothing was asked at all.
+// What other nodes keep as hints counts too. A replica that fails is replaced while the
+// query runs. When ctx's deadline passes, what was not read is missing. The error is
+// emit's, or ctx's if it was cancelled, or a *wire.Error if nothing was asked at all.
 func (r *Router) Cover(ctx context.Context, service string, body []byte, opts CoverOptions, emit func(CoverItem) error) (CoverResult, error) {
 	id := wire.ServiceID(service)
 	info, ok := r.local.Service(id)
 	if !ok {
 		return CoverResult{}, wire.Errorf(wire.BadRequest, "this node knows no service %q", service)
 	}
+	if err := r.beginCover(); err != nil {
+		return CoverResult{}, err
+	}
+	defer r.covers.Add(-1)
 	return r.cover(ctx, id, info, body, opts, emit)
+}
+
+// beginCover counts a coverage query, or refuses it: r.covers is one less when it ends.
+func (r *Router) beginCover() error {
+	if r.covers.Add(1) > maxCovers {
+		r.covers.Add(-1)
+		return wire.Errorf(wire.Overload, "%d coverage queries are under way at this node", maxCovers)
+	}
+	return nil
 }
 
 func (r *Router) cover(ctx context.Context, id uint32, info wire.ServiceInfo, body []byte, opts CoverOptions, emit func(CoverItem) error) (CoverResult, error) {
@@ -77,7 +102,8 @@ func (r *Router) cover(ctx context.Context, id uint32, info wire.ServiceInfo, bo
 	run, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(r.stop, cancel)()
-	c := &coverage{r: r, service: id, n: info.N, r1: opts.R, body: body, emit: emit}
+	c := &coverage{r: r, service: id, n: info.N, r1: opts.R, body: body, emit: emit, turn: make(chan struct{}, 1), cancel: cancel, merge: info.MergeItems}
+	c.hints = r.hintStores(run, id)
 	if opts.Parallel <= 0 {
 		opts.Parallel = defaultParallel
 	}
@@ -87,7 +113,7 @@ func (r *Router) cover(ctx context.Context, id uint32, info wire.ServiceInfo, bo
 	for range min(opts.Parallel, q) {
 		readers.Go(func() {
 			for p := next.Add(1) - 1; int(p) < q; p = next.Add(1) - 1 {
-				c.partition(run, ring.Partition(p), cancel)
+				c.partition(run, ring.Partition(p))
 			}
 		})
 	}
@@ -109,172 +135,83 @@ func (r *Router) cover(ctx context.Context, id uint32, info wire.ServiceInfo, bo
 }
 
 // partition reads p to its end, with as many attempts as it takes while they bring
-// something new. fail stops the whole query.
-func (c *coverage) partition(ctx context.Context, p ring.Partition, fail func()) {
-	read := coverRead{c: c, p: p}
-	for tries := 0; tries < coverTries && ctx.Err() == nil; {
+// something new. If it cannot be had whole, what there is of it comes all the same.
+func (c *coverage) partition(ctx context.Context, p ring.Partition) {
+	read := coverRead{c: c, p: p, hints: c.hints[p]}
+	for tries := 0; ctx.Err() == nil; tries++ {
 		before := read.items
-		err := read.attempt(ctx)
+		err := read.attempt(ctx, false)
 		if err == nil {
 			return
-		}
-		if errors.Is(err, errEmit) {
-			fail()
-			break
 		}
 		if read.items > before {
 			tries = 0
 		}
+		if tries == coverTries || err == errTooFew && !c.patient() {
+			err = read.attempt(ctx, true)
+			c.r.log.Debug("partition not covered", "partition", p, "err", err)
+			break
+		}
 		read.settle(ctx, err, tries)
-		tries++
-	}
-	if ctx.Err() == nil {
-		read.hints(ctx)
 	}
 	c.mu.Lock()
 	c.missing = append(c.missing, p)
 	c.mu.Unlock()
 }
 
-// errEmit says that the query ends because its emit failed.
-var errEmit = errors.New("emit failed")
-
-// deliver hands an item to the query's caller.
-func (c *coverage) deliver(it CoverItem) error {
+// patient reports whether nodes that are down are still waited for: one that has just
+// come, or come back, may not have been noticed yet.
+func (c *coverage) patient() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.failed == nil {
-		c.failed = c.emit(it)
+	if c.patience.IsZero() {
+		c.patience = time.Now().Add(patience)
 	}
-	if c.failed != nil {
-		return errEmit
+	return time.Now().Before(c.patience)
+}
+
+// errEnded says that the query has failed for good.
+var errEnded = errors.New("the query has ended")
+
+// deliver hands an item to the query's caller.
+func (c *coverage) deliver(ctx context.Context, it CoverItem) error {
+	select {
+	case c.turn <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() { <-c.turn }()
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if err := c.emit(it); err != nil {
+		return c.fail(err)
 	}
 	return nil
 }
 
-// coverRead is the reading of one partition. It belongs to one goroutine.
-type coverRead struct {
-	c     *coverage
-	p     ring.Partition
-	ring  *ring.Ring // of the last attempt
-	nodes []ring.NodeID
-	at    position // what was read, tombstones too
-	items int
-	bad   []ring.NodeID // failed since the ring last changed
+// fail ends the query with err, unless it has failed before.
+func (c *coverage) fail(err error) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.failed == nil {
+		c.failed = err
+	}
+	c.cancel()
+	return errEnded
 }
 
-// errTooFew says that fewer slots can be read than must be.
-var errTooFew = errors.New("too few slots can be read")
-
-// attempt reads on from where the last attempt stopped, with the newest ring.
-func (a *coverRead) attempt(ctx context.Context) error {
-	g := a.c.r.rings.Ring()
-	if a.ring != nil && g.Gen(a.p) != a.ring.Gen(a.p) {
-		a.bad = nil
+// combiner is the service's merge of items; nil if the newest wins. Its failure ends
+// the query.
+func (c *coverage) combiner() combiner {
+	if c.merge == nil {
+		return nil
 	}
-	a.ring = g
-	slots := g.Replicas(a.p, a.c.n)
-	need := coverQuorum(a.c.r1, len(slots))
-	if !a.choose(slots, need) {
-		a.bad = nil
-		return errTooFew
-	}
-	return a.read(ctx, a.nodes, "")
-}
-
-// choose picks need readable slots, this node first; false if there are too few.
-func (a *coverRead) choose(slots []ring.Replica, need int) bool {
-	r := a.c.r
-	a.nodes = a.nodes[:0]
-	k := len(slots)
-	start := int(a.p) % k
-	if me := placeOf(slots, r.self); me >= 0 {
-		start = me
-	}
-	for j := range k {
-		s := slots[(start+j)%k]
-		usable := !s.CatchingUp && !slices.Contains(a.bad, s.Node) && (s.Node == r.self || r.up(s.Node))
-		if usable && len(a.nodes) < need {
-			a.nodes = append(a.nodes, s.Node)
+	return func(a, b *wire.Item) (wire.Item, error) {
+		it, err := c.merge(c.body, a, b)
+		if err == nil {
+			return it, nil
 		}
-	}
-	return len(a.nodes) == need
-}
-
-// read merges what nodes hold behind a.at: of the slot itself, or as hints for a node.
-func (a *coverRead) read(ctx context.Context, nodes []ring.NodeID, hintsFor ring.NodeID) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	call := &wire.CoverCall{
-		Service: a.c.service, Partition: uint16(a.p), Gen: uint64(a.ring.Gen(a.p)), Epoch: uint64(a.ring.Epoch),
-		For: string(hintsFor), Body: a.c.body,
-	}
-	if a.at.begun {
-		call.After = slices.Clone(a.at.key)
-	}
-	sources := make([]source, 0, len(nodes))
-	for i, node := range nodes {
-		if node == a.c.r.self {
-			s := newLocalSource(ctx, a.c.r.local, call)
-			defer s.close()
-			sources = append(sources, s)
-			continue
-		}
-		s, err := a.c.r.newRemoteSource(ctx, node, call)
-		if err != nil {
-			return &sourceError{i, err}
-		}
-		defer s.close()
-		sources = append(sources, s)
-	}
-	return merge(sources, &a.at, func(i int, it *wire.Item) error {
-		a.items++
-		if it.Deleted {
-			return nil
-		}
-		return a.c.deliver(CoverItem{Partition: a.p, Node: nodes[i], Item: *it})
-	})
-}
-
-// settle learns from a failed attempt, and waits a little unless there is a newer ring.
-func (a *coverRead) settle(ctx context.Context, err error, tries int) {
-	r := a.c.r
-	until, ok := ctx.Deadline()
-	if !ok {
-		until = time.Now().Add(r.timeout)
-	}
-	if e, ok := errors.AsType[*sourceError](err); ok {
-		node := a.nodes[e.source]
-		a.bad = append(a.bad, node)
-		if we, ok := errors.AsType[*wire.Error](e.err); ok && node != r.self {
-			r.catchUp(ring.Epoch(we.Epoch), node, until)
-		}
-		r.log.Debug("coverage replica failed", "peer", node, "partition", a.p, "err", e.err)
-	}
-	if r.rings.Ring().Epoch != a.ring.Epoch && tries == 0 {
-		return
-	}
-	pause := time.NewTimer(wait(tries))
-	defer pause.Stop()
-	select {
-	case <-pause.C:
-	case <-ctx.Done():
-	}
-}
-
-// hints emits what a fallback keeps for the only replica of a partition that
-// cannot be read: it is better than nothing, and the partition is missing all the same.
-func (a *coverRead) hints(ctx context.Context) {
-	r := a.c.r
-	owner := a.ring.Owner(a.p)
-	if a.c.n != 1 || owner == r.self || r.up(owner) {
-		return
-	}
-	node := fallbackFor(a.ring, a.p, 1, owner, r.up)
-	if node == "" {
-		return
-	}
-	if err := a.read(ctx, []ring.NodeID{node}, owner); err != nil {
-		r.log.Debug("hints not read", "peer", node, "partition", a.p, "err", err)
+		return it, c.fail(fmt.Errorf("merge two versions of an item: %w", err))
 	}
 }

@@ -9,18 +9,22 @@ import (
 	"github.com/ringcore/ringcore/metadata/ring"
 )
 
-const (
-	chunkSize       = 64 << 10 // bytes of items after which a chunk is sent; one item may go past it
-	maxClientCovers = 64       // coverage queries of clients at a time; more are answered OVERLOAD
-)
+// chunkSize is how many bytes of items make a chunk; one item may go past it.
+const chunkSize = 64 << 10
 
 // ServeStream answers an OpCover of another node with this node's part of one
-// partition. It returns when the answer is written or the stream breaks; the
-// stream is the caller's to close.
+// partition. It returns when the answer is written, the stream breaks, or the
+// request's deadline passes; the stream is the caller's to close.
 func (r *Router) ServeStream(ctx context.Context, s FrameStream, first wire.Frame) {
 	h := wire.Header{
 		Kind: wire.KindChunk, Op: wire.OpCover, ID: first.ID, Service: first.Service, Partition: first.Partition,
 		Epoch: uint64(r.rings.Ring().Epoch),
+	}
+	if first.TimeoutMS > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, first.Timeout())
+		defer cancel()
+		defer context.AfterFunc(ctx, func() { _ = s.Close() })() // also while the other side does not read
 	}
 	err := r.streamItems(ctx, s, h, first)
 	if err == nil || errors.Is(err, errStream) {
@@ -45,7 +49,11 @@ func (r *Router) streamItems(ctx context.Context, s FrameStream, h wire.Header, 
 		return wire.Errorf(wire.BadRequest, "operation %d is no coverage query", first.Op)
 	case int(first.Partition) >= r.rings.Ring().Q():
 		return wire.Errorf(wire.BadRequest, "there is no partition %d", first.Partition)
+	case r.parts.Add(1) > maxCoverParts:
+		r.parts.Add(-1)
+		return wire.Errorf(wire.Overload, "%d parts of coverage queries are under way at this node", maxCoverParts)
 	}
+	defer r.parts.Add(-1)
 	var chunk []byte
 	send := func() error {
 		err := s.WriteFrame(&h, chunk)
@@ -83,9 +91,8 @@ func (r *Router) ServeCover(req *Request) {
 		r.refuse(req.Reply, errors.New("this node knows no such service"))
 		return
 	}
-	if r.covers.Add(1) > maxClientCovers {
-		r.covers.Add(-1)
-		r.reply(req, wire.Overload, message("%d coverage queries are under way", maxClientCovers))
+	if err := r.beginCover(); err != nil {
+		r.reply(req, wire.Overload, []byte(asError(err).Message))
 		return
 	}
 	started := r.spawn(func() {

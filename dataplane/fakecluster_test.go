@@ -248,6 +248,10 @@ func (l *fakeLocal) handle(r *wire.Request) {
 	l.mu.Lock()
 	gate, disk := l.gate, l.disk
 	l.mu.Unlock()
+	if r.Op == wire.OpHintStores {
+		r.Done(wire.OK, uint64(g.Epoch), l.hintStores())
+		return
+	}
 	if gate != nil {
 		if code := gate(r); code != wire.OK {
 			r.Done(code, uint64(g.Epoch), []byte("gate"))
@@ -266,6 +270,17 @@ func (l *fakeLocal) handle(r *wire.Request) {
 		disk()
 	}
 	r.Done(code, uint64(g.Epoch), reply)
+}
+
+func (l *fakeLocal) hintStores() (list []byte) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for owner, at := range l.hints {
+		for key := range at {
+			list = wire.AppendHintStore(list, &wire.HintStore{Partition: uint16(partitionOf(key)), For: string(owner)})
+		}
+	}
+	return list
 }
 
 func (l *fakeLocal) check(g *ring.Ring, r *wire.Request) wire.Code {
@@ -353,6 +368,7 @@ func (l *fakeLocal) Cover(_ context.Context, c *wire.CoverCall, emit func(*wire.
 	at := maps.Clone(l.slots[ring.Partition(c.Partition)])
 	if c.For != "" {
 		at = maps.Clone(l.hints[ring.NodeID(c.For)])
+		maps.DeleteFunc(at, func(key string, _ wire.Item) bool { return partitionOf(key) != ring.Partition(c.Partition) })
 	}
 	gate := l.coverGate
 	l.mu.Unlock()

@@ -2,6 +2,14 @@ package dataplane
 
 import "time"
 
+// Bounds of what a node does for all its callers together.
+const (
+	maxOperations     = 32 << 10  // commands and queries under way, twice a peer's
+	maxOperationBytes = 256 << 20 // of their keys and bodies
+	maxCovers         = 64        // coverage queries that it coordinates
+	maxCoverParts     = 1024      // parts of others' coverage queries, each on a connection of its own
+)
+
 // Bounds of one connection, whichever side of it this node is on. Those of a
 // peer's connection are for all that a whole node has under way with another.
 const (
@@ -9,6 +17,7 @@ const (
 	maxStrangerBody = 1 << 20 // bytes of a request of a node that is no member
 
 	maxQueued           = 16 << 20  // bytes that wait to be written; one frame may go past it
+	maxChunksQueued     = 256 << 10 // of the same, when a chunk of a long answer is to be added
 	maxPeerQueued       = 64 << 20  // of the same, to or from a peer
 	maxRequestBytes     = 64 << 20  // bytes of the requests under way on an accepted connection
 	maxPeerRequestBytes = 256 << 20 // of the same, from a peer

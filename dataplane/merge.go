@@ -11,6 +11,31 @@ import (
 // source yields items in key order, then io.EOF. An item is valid until the next call.
 type source interface {
 	next() (*wire.Item, error)
+	close() // may be called again
+}
+
+// primed is a source whose first item, or end, was fetched before anybody asked for it.
+type primed struct {
+	source
+	first *wire.Item
+	err   error
+}
+
+// prime fetches the first item of s.
+func prime(s source) (source, error) {
+	p := &primed{source: s}
+	if p.first, p.err = s.next(); p.err != nil && p.err != io.EOF {
+		return s, p.err
+	}
+	return p, nil
+}
+
+func (p *primed) next() (*wire.Item, error) {
+	if it := p.first; it != nil || p.err != nil {
+		p.first = nil
+		return it, p.err
+	}
+	return p.source.next()
 }
 
 // sourceError says which source of a merge failed.
@@ -33,14 +58,18 @@ func (p *position) passed(key []byte) bool { return p.begun && bytes.Compare(key
 
 func (p *position) advance(key []byte) { p.begun, p.key = true, append(p.key[:0], key...) }
 
-// merge hands over each key of the sources behind at, once and in key order, with
-// the newest of its versions and the source that it came from. Tombstones are
-// handed over like any other: who delivers items drops them. at advances with each
-// key that was handed over without error. A failure of a source is a *sourceError.
+// combiner makes one item of two versions of it.
+type combiner func(a, b *wire.Item) (wire.Item, error)
+
+// merge hands over each key of the sources behind at, once and in key order: the
+// newest of its versions, or what combine makes of all, and the source that the newest
+// came from. Tombstones are handed over like any other: who delivers items drops them.
+// at advances with each key that was handed over without error. A failure of a source
+// is a *sourceError.
 //
 // There are as many sources as replicas are read, so that looking through all of
 // them for the smallest key is faster than a heap.
-func merge(sources []source, at *position, deliver func(source int, it *wire.Item) error) error {
+func merge(sources []source, at *position, combine combiner, deliver func(source int, it *wire.Item) error) error {
 	heads := make([]*wire.Item, len(sources))
 	for i := range sources {
 		if err := advance(sources, heads, i, at); err != nil {
@@ -52,7 +81,15 @@ func merge(sources []source, at *position, deliver func(source int, it *wire.Ite
 		if w < 0 {
 			return nil
 		}
-		if err := deliver(w, heads[w]); err != nil {
+		it := heads[w]
+		if combine != nil {
+			merged, err := combined(heads, w, combine)
+			if err != nil {
+				return err
+			}
+			it = &merged
+		}
+		if err := deliver(w, it); err != nil {
 			return err
 		}
 		at.advance(heads[w].Key)
@@ -65,6 +102,22 @@ func merge(sources []source, at *position, deliver func(source int, it *wire.Ite
 			}
 		}
 	}
+}
+
+// combined is what combine makes of all heads that have the key of head w.
+func combined(heads []*wire.Item, w int, combine combiner) (wire.Item, error) {
+	it := *heads[w]
+	for i, other := range heads {
+		if i == w || other == nil || !bytes.Equal(other.Key, heads[w].Key) {
+			continue
+		}
+		var err error
+		if it, err = combine(&it, other); err != nil {
+			return it, err
+		}
+	}
+	it.Key = heads[w].Key
+	return it, nil
 }
 
 // newest is the source whose head has the smallest key, and of those that share it

@@ -34,6 +34,8 @@ func (s *listSource) next() (*wire.Item, error) {
 	return &s.buf, nil
 }
 
+func (*listSource) close() {}
+
 func sorted(m map[string]wire.Item) []wire.Item {
 	var l []wire.Item
 	for _, k := range slices.Sorted(maps.Keys(m)) {
@@ -78,7 +80,7 @@ func TestMergeProperty(t *testing.T) {
 				}
 				sources[i] = s
 			}
-			err := merge(sources, &at, func(_ int, it *wire.Item) error {
+			err := merge(sources, &at, nil, func(_ int, it *wire.Item) error {
 				got = append(got, wire.Item{Key: bytes.Clone(it.Key), Stamp: it.Stamp, Deleted: it.Deleted, Value: bytes.Clone(it.Value)})
 				return nil
 			})
@@ -103,7 +105,7 @@ func TestMergeStopsWhereDeliverFails(t *testing.T) {
 	list := []wire.Item{{Key: []byte("a")}, {Key: []byte("b")}, {Key: []byte("c")}}
 	var at position
 	stop := errors.New("stop")
-	err := merge([]source{&listSource{list: list, err: io.EOF}}, &at, func(_ int, it *wire.Item) error {
+	err := merge([]source{&listSource{list: list, err: io.EOF}}, &at, nil, func(_ int, it *wire.Item) error {
 		if string(it.Key) == "b" {
 			return stop
 		}
@@ -111,6 +113,28 @@ func TestMergeStopsWhereDeliverFails(t *testing.T) {
 	})
 	if err != stop || string(at.key) != "a" {
 		t.Fatalf("%v at %q", err, at.key)
+	}
+}
+
+// With a rule, all versions of a key make one item, whichever of the sources they lie in.
+func TestMergeCombines(t *testing.T) {
+	item := func(key, value string, time uint64) wire.Item {
+		return wire.Item{Key: []byte(key), Value: []byte(value), Stamp: wire.Stamp{Time: time}}
+	}
+	sources := []source{
+		&listSource{list: []wire.Item{item("a", "1", 1), item("b", "1", 3)}, err: io.EOF},
+		&listSource{list: []wire.Item{item("b", "2", 2), item("c", "2", 1)}, err: io.EOF},
+		&listSource{list: []wire.Item{item("a", "3", 3), item("b", "3", 1)}, err: io.EOF},
+	}
+	rule := func(a, b *wire.Item) (wire.Item, error) { return joined(nil, a, b) }
+	var got []string
+	var at position
+	err := merge(sources, &at, rule, func(from int, it *wire.Item) error {
+		got = append(got, fmt.Sprintf("%d %s=%s", from, it.Key, it.Value))
+		return nil
+	})
+	if want := []string{"2 a=1 3", "0 b=1 2 3", "1 c=2"}; err != nil || !slices.Equal(got, want) {
+		t.Errorf("%q, %v", got, err)
 	}
 }
 
@@ -123,7 +147,7 @@ func BenchmarkMerge(b *testing.B) {
 	for b.Loop() {
 		var at position
 		sources := []source{&listSource{list: list, err: io.EOF}, &listSource{list: list, err: io.EOF}}
-		if err := merge(sources, &at, func(int, *wire.Item) error { return nil }); err != nil {
+		if err := merge(sources, &at, nil, func(int, *wire.Item) error { return nil }); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -62,6 +62,7 @@ type operation struct {
 
 // settle answers the caller. It is the operation's last act.
 func (o *operation) settle(code wire.Code, body []byte) {
+	o.r.load.give(&o.call)
 	o.done(code, uint64(o.r.rings.Ring().Epoch), body)
 }
 

@@ -61,11 +61,12 @@ func (o *outbox) force(h *wire.Header, body []byte) error {
 	return o.append(h, body)
 }
 
-// wait queues a frame when there is room for it.
+// wait queues a frame of a long answer when little else is queued: who reads slowly
+// holds up those who make the answer, and nothing gathers here.
 func (o *outbox) wait(h *wire.Header, body []byte) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.waitLocked()
+	o.waitLocked(min(o.max, maxChunksQueued))
 	return o.append(h, body)
 }
 
@@ -76,11 +77,11 @@ func (o *outbox) waitRoom() {
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.waitLocked()
+	o.waitLocked(o.max)
 }
 
-func (o *outbox) waitLocked() {
-	for len(o.queue) >= o.max && !o.closed {
+func (o *outbox) waitLocked(most int) {
+	for len(o.queue) >= most && !o.closed {
 		o.room.Wait()
 	}
 }

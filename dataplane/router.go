@@ -32,7 +32,9 @@ type RouterConfig struct {
 	Up func(node ring.NodeID) bool
 	// Held reports whether a node may hold writes for owner's slot of p that owner has not
 	// got yet. It may be called from any goroutine and must not block. Nobody does if nil.
-	Held           func(owner ring.NodeID, service uint32, p ring.Partition) bool
+	Held func(owner ring.NodeID, service uint32, p ring.Partition) bool
+	// Members lists the nodes that may keep hints, this one too; those of the ring if nil.
+	Members        func() []ring.NodeID
 	Logger         *slog.Logger  // slog.Default() if nil
 	DefaultTimeout time.Duration // of requests without a deadline; 5 s if zero
 }
@@ -52,13 +54,16 @@ type Router struct {
 	open    func(ctx context.Context, node ring.NodeID) (FrameStream, error)
 	up      func(node ring.NodeID) bool
 	held    func(owner ring.NodeID, service uint32, p ring.Partition) bool
+	members func() []ring.NodeID
 	log     *slog.Logger
 	timeout time.Duration
 
 	repairs readRepair
 
 	turn   atomic.Uint32 // spreads requests over equal nodes
-	covers atomic.Int32  // coverage queries of clients under way
+	load   load          // operations under way
+	covers atomic.Int32  // coverage queries under way that this node coordinates
+	parts  atomic.Int32  // parts of coverage queries that it streams to others
 
 	stop   context.Context // ends with Close
 	cancel context.CancelFunc
@@ -78,11 +83,14 @@ func NewRouter(c RouterConfig) *Router {
 	if c.Held == nil {
 		c.Held = func(ring.NodeID, uint32, ring.Partition) bool { return false }
 	}
+	if c.Members == nil {
+		c.Members = func() []ring.NodeID { return c.Rings.Ring().Nodes() }
+	}
 	if p, ok := c.Peers.(*Peers); ok && c.OpenStream == nil {
 		c.OpenStream = func(ctx context.Context, node ring.NodeID) (FrameStream, error) { return p.Stream(ctx, node) }
 	}
 	r := &Router{
-		self: c.Self, rings: c.Rings, local: c.Local, peers: c.Peers, open: c.OpenStream, up: c.Up, held: c.Held,
+		self: c.Self, rings: c.Rings, local: c.Local, peers: c.Peers, open: c.OpenStream, up: c.Up, held: c.Held, members: c.Members,
 		log: c.Logger, timeout: c.DefaultTimeout,
 	}
 	r.repairs.r, r.repairs.rec = r, c.Repairs
@@ -147,6 +155,10 @@ func (r *Router) Do(op wire.Op, service uint32, call wire.Call, flags wire.Flags
 }
 
 func (r *Router) do(o *operation) {
+	if err := r.load.take(&o.call); err != nil {
+		o.done(err.Code, uint64(r.rings.Ring().Epoch), []byte(err.Message))
+		return
+	}
 	info, ok := r.local.Service(o.service)
 	switch {
 	case !ok:

@@ -19,7 +19,7 @@ type inbound struct {
 }
 
 // Serve answers a request that came over the network: OpCommand, OpQuery and
-// OpCover of clients and peers, OpEffect and OpRead of peers. It does not block.
+// OpCover of clients and peers, OpEffect, OpRead and OpHintStores of peers. It does not block.
 func (r *Router) Serve(req *Request) {
 	if req.Op == wire.OpCover {
 		r.ServeCover(req)
@@ -32,7 +32,7 @@ func (r *Router) serve(in inbound) {
 	switch in.Op {
 	case wire.OpCommand, wire.OpQuery:
 		r.serveCall(in)
-	case wire.OpEffect, wire.OpRead:
+	case wire.OpEffect, wire.OpRead, wire.OpHintStores:
 		r.serveReplica(in)
 	default:
 		r.refuse(in.reply, fmt.Errorf("operation %d is not for the router", in.Op))
@@ -71,6 +71,7 @@ func (r *Router) serveReplica(in inbound) {
 		err = errors.New("only nodes of the cluster may ask a replica")
 	case int(in.Partition) >= r.rings.Ring().Q():
 		err = fmt.Errorf("there is no partition %d", in.Partition)
+	case in.Op == wire.OpHintStores:
 	case in.Op == wire.OpRead:
 		q.Call, err = wire.ParseCall(in.body)
 		q.For = q.Call.For

@@ -6,14 +6,20 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"sync"
 	"time"
 
 	"github.com/ringcore/ringcore/dataplane/wire"
 	"github.com/ringcore/ringcore/metadata/ring"
 )
 
-// stallAfter is how long a peer may send nothing while a coverage query waits for it.
-const stallAfter = 10 * time.Second
+// A peer that sends no items is asked for a sign of life every probeAfter, and given
+// up when it gives none in that time: it may have much to read before it finds the
+// first item. After stallAfter it is given up all the same.
+const (
+	probeAfter = 500 * time.Millisecond
+	stallAfter = 10 * time.Second
+)
 
 // errEnough ends the Cover of a local vnode whose items are no longer wanted.
 var errEnough = errors.New("no more items wanted")
@@ -55,7 +61,7 @@ func (s *localSource) close() { s.stop() }
 // not wanted yet is held up by its connection.
 type remoteSource struct {
 	stream FrameStream
-	stall  *time.Timer
+	watch  *streamWatch
 	unhook func() bool
 	rest   []byte // of the chunk
 	last   bool   // no chunk follows
@@ -68,17 +74,23 @@ func (r *Router) newRemoteSource(ctx context.Context, node ring.NodeID, c *wire.
 	if err != nil {
 		return nil, fmt.Errorf("open stream: %w", err)
 	}
-	closeStream := func() { _ = stream.Close() }
-	s := &remoteSource{stream: stream, unhook: context.AfterFunc(ctx, closeStream), stall: time.AfterFunc(stallAfter, closeStream)}
+	s := &remoteSource{
+		stream: stream, watch: &streamWatch{r: r, node: node, stream: stream},
+		unhook: context.AfterFunc(ctx, func() { _ = stream.Close() }),
+	}
+	s.watch.begin()
 	h := wire.Header{
 		Kind: wire.KindRequest, Op: wire.OpCover, ID: 1, Service: c.Service, Partition: c.Partition,
 		Gen: c.Gen, Epoch: c.Epoch,
+	}
+	if end, ok := ctx.Deadline(); ok {
+		h.SetTimeout(time.Until(end))
 	}
 	err = stream.WriteFrame(&h, wire.AppendCoverCall(nil, c))
 	if err == nil {
 		err = stream.Flush()
 	}
-	s.stall.Stop()
+	s.watch.end()
 	if err != nil {
 		s.close()
 		return nil, fmt.Errorf("ask for items: %w", err)
@@ -101,9 +113,9 @@ func (s *remoteSource) next() (*wire.Item, error) {
 }
 
 func (s *remoteSource) read() error {
-	s.stall.Reset(stallAfter)
+	s.watch.begin()
 	f, err := s.stream.ReadFrame()
-	s.stall.Stop()
+	s.watch.end()
 	switch {
 	case err != nil:
 		return fmt.Errorf("read items: %w", noEOF(err))
@@ -118,8 +130,71 @@ func (s *remoteSource) read() error {
 
 func (s *remoteSource) close() {
 	s.unhook()
-	s.stall.Stop()
 	_ = s.stream.Close()
+}
+
+// streamWatch closes a stream whose peer is silent while something is awaited of it.
+type streamWatch struct {
+	r      *Router
+	node   ring.NodeID
+	stream FrameStream
+
+	mu     sync.Mutex // held for a few instructions
+	timer  *time.Timer
+	waits  uint64 // counts the beginnings, so that a late answer to a ping changes nothing
+	waited time.Duration
+	on     bool
+}
+
+func (w *streamWatch) begin() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.on, w.waited = true, 0
+	w.waits++
+	if w.timer == nil {
+		w.timer = time.AfterFunc(probeAfter, w.probe)
+	} else {
+		w.timer.Reset(probeAfter)
+	}
+}
+
+func (w *streamWatch) end() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.on = false
+	w.timer.Stop()
+}
+
+// probe asks the silent peer for a sign of life.
+func (w *streamWatch) probe() {
+	w.mu.Lock()
+	this := w.waits
+	w.waited += probeAfter
+	stalled := w.waited >= stallAfter
+	on := w.on
+	w.mu.Unlock()
+	switch {
+	case !on:
+	case stalled:
+		_ = w.stream.Close()
+	default:
+		w.r.peers.Send(w.node, wire.Header{Op: wire.OpPing}, nil, time.Now().Add(probeAfter), func(_ wire.Frame, err error) {
+			w.probed(this, err)
+		})
+	}
+}
+
+// probed takes the answer to the ping that was sent in the wait with that number.
+func (w *streamWatch) probed(wait uint64, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case !w.on || w.waits != wait:
+	case err != nil:
+		_ = w.stream.Close()
+	default:
+		w.timer.Reset(probeAfter)
+	}
 }
 
 // noEOF keeps the end of a broken stream apart from the end of its items.

@@ -21,13 +21,13 @@ func (m *Manager) Cover(ctx context.Context, c *wire.CoverCall, emit func(*wire.
 		return wire.Errorf(wire.BadRequest, "service %s answers no coverage queries", svc.Name)
 	}
 	v, err := m.coverSource(ctx, svc, c)
-	if err != nil || v == nil {
+	if err != nil {
 		return err
 	}
 	if c.For == "" {
 		coverer = (*v.user.Load()).(Coverer)
 	}
-	tx := &Tx{partition: v.id.partition, store: v.store}
+	tx := &Tx{partition: v.id.partition, store: v.store, stop: ctx.Err}
 	_, err = v.call(func() ([]byte, error) {
 		return nil, coverer.Cover(tx, c.Body, func(it Item) error {
 			if len(c.After) > 0 && bytes.Compare(it.Key, c.After) <= 0 {
@@ -50,11 +50,35 @@ func (m *Manager) Cover(ctx context.Context, c *wire.CoverCall, emit func(*wire.
 	return nil
 }
 
-// coverSource is the vnode that c asks for; nil if it is a fallback's and holds nothing.
+// hintStores lists the hints of a service that can be read here.
+func (m *Manager) hintStores(svc *service) []byte {
+	m.mu.Lock()
+	var held []*vnode
+	for id, v := range m.hints {
+		if id.service == svc.id {
+			held = append(held, v)
+		}
+	}
+	m.mu.Unlock()
+	var list []byte
+	for _, v := range held {
+		if v.check() == nil && v.store.Digest().Records > 0 {
+			list = wire.AppendHintStore(list, &wire.HintStore{Partition: uint16(v.id.partition), For: string(v.id.fallback)})
+		}
+	}
+	return list
+}
+
+// coverSource is the vnode that c asks for. Hints that have gone are MOVED: they
+// are with their owner, who may have been read before they came.
 func (m *Manager) coverSource(ctx context.Context, svc *service, c *wire.CoverCall) (*vnode, error) {
 	p := ring.Partition(c.Partition)
 	if c.For != "" {
-		return m.hintVnode(svc, p, ring.NodeID(c.For), false)
+		v, err := m.hintVnode(svc, p, ring.NodeID(c.For), false)
+		if v == nil && err == nil {
+			err = &wire.Error{Code: wire.Moved, Message: "there are no such hints here", Epoch: m.epoch()}
+		}
+		return v, err
 	}
 	m.noticeGap()
 	for fetched := false; ; {
@@ -72,14 +96,14 @@ func (m *Manager) coverSource(ctx context.Context, svc *service, c *wire.CoverCa
 			return nil, werr
 		}
 		switch {
-		case verdict == admit && v.opened():
+		case verdict == admit && v.begun.Load():
+			if err := v.check(); err != nil { // opens the file, if nobody has yet
+				return nil, asError(err)
+			}
 			return v, nil
 		case verdict == admit:
-			if !v.do(func(*vnode) {}) {
-				return nil, &wire.Error{Code: wire.Moved, Epoch: m.epoch()}
-			}
-			if err := v.check(); err != nil {
-				return nil, asError(err)
+			if err := v.idle(ctx); err != nil {
+				return nil, err
 			}
 		case verdict == behind && !fetched:
 			fetched = true
@@ -87,7 +111,9 @@ func (m *Manager) coverSource(ctx context.Context, svc *service, c *wire.CoverCa
 				return nil, &wire.Error{Code: wire.Behind, Message: err.Error(), Epoch: m.epoch()}
 			}
 			if v != nil {
-				v.do(func(*vnode) {})
+				if err := v.idle(ctx); err != nil {
+					return nil, err
+				}
 			}
 		case verdict == behind, verdict == reject:
 			return nil, &wire.Error{Code: code, Message: reason, Epoch: m.epoch()}

@@ -84,8 +84,8 @@ func TestCoverRefused(t *testing.T) {
 			t.Errorf("%s: %v, want %v", name, err, c.want)
 		}
 	}
-	if err := w.node(2).cover(p, string(nodeID(1)), nil, func(string) error { t.Error("an item"); return nil }); err != nil {
-		t.Errorf("a fallback that holds nothing: %v", err)
+	if err := w.node(2).cover(p, string(nodeID(1)), nil, func(string) error { t.Error("an item"); return nil }); asError(err).Code != wire.Moved {
+		t.Errorf("hints that are not there: %v", err)
 	}
 	w.setFate(func(*simNode, Session) fate {
 		if err := w.node(1).cover(p, "", nil, func(string) error { t.Error("an item"); return nil }); asError(err).Code != wire.Unavailable {

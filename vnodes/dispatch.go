@@ -45,6 +45,9 @@ func (m *Manager) Dispatch(r *wire.Request) {
 	case int(r.Partition) >= len(svc.vnodes):
 		m.fail(r, wire.BadRequest, "no such partition")
 		return
+	case r.Op == wire.OpHintStores:
+		m.reply(r, m.hintStores(svc), nil)
+		return
 	case m.frozen.Load() && r.Op != wire.OpRead:
 		m.fail(r, wire.Unavailable, "this node is joining another cluster")
 		return

@@ -83,6 +83,7 @@ type Config struct {
 	UpChanged func() <-chan struct{} // closed when Up next says something else; nil if nobody tells
 	Logger    *slog.Logger           // slog.Default() if nil
 	Now       func() time.Time       // time.Now if nil: the wall clock
+	Actor     func(id uint64) uint64 // what Tx.Actor says of a copy; as it is if nil. For tests that compare nodes
 
 	DiskLow      Mark // free room below which partitions do not move here; see DiskOptions
 	DiskCritical Mark // free room below which writes are refused
@@ -200,6 +201,7 @@ func Open(cfg Config) (*Manager, error) {
 	m.tasks.Go(m.askForHints)
 	m.tasks.Go(m.watchAbsence)
 	m.tasks.Go(m.tendFaults)
+	m.tasks.Go(m.watchWorkers)
 	return m, nil
 }
 

@@ -21,6 +21,15 @@ type Record struct {
 // Deleted reports whether r is a tombstone.
 func (r *Record) Deleted() bool { return r.Flags&FlagTombstone != 0 }
 
+// Newer is the one of two versions that has the newer stamp: the rule of services
+// without a Merger, and where the stamp of a merged record comes from.
+func (r Record) Newer(other Record) Record {
+	if other.Stamp.Compare(r.Stamp) > 0 {
+		return other
+	}
+	return r
+}
+
 // Write is one record under its key: the unit of effects, handoff and hints.
 type Write struct {
 	Key    []byte

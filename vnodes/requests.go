@@ -59,8 +59,8 @@ func (v *vnode) command(r *wire.Request) {
 	}
 	tx := &Tx{
 		partition: v.id.partition, bucket: r.Call.Bucket, key: r.Call.Key, store: v.store,
-		partial: v.id.fallback != "",
-		stamp:   func(have Stamp) (Stamp, error) { return v.stamp(have, r.Call.ID) },
+		partial: v.id.fallback != "", rename: v.m.cfg.Actor,
+		stamp: func(have Stamp) (Stamp, error) { return v.stamp(have, r.Call.ID) },
 	}
 	reply, err := v.call(func() ([]byte, error) { return (*v.user.Load()).Command(tx, r.Call.Body) })
 	if errors.Is(err, errPanicked) {
@@ -243,7 +243,7 @@ func asError(err error) *wire.Error {
 		return wire.Errorf(wire.Corrupt, "%v", err)
 	case errors.Is(err, ErrClockAhead):
 		return wire.Errorf(wire.ClockAhead, "%v", err)
-	case errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		return wire.Errorf(wire.Deadline, "%v", err)
 	}
 	return wire.Errorf(wire.Internal, "%v", err)

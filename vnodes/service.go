@@ -17,6 +17,7 @@ type service struct {
 	id     uint32
 	merger Merger         // nil: the newest stamp wins
 	blind  BlindCommander // nil: every command reads
+	items  CoverMerger    // nil: of coverage items the newest wins
 	proto  Vnode          // answers questions of kind; never runs a command
 
 	vnodes []atomic.Pointer[vnode] // by partition: the slots' vnodes that are open
@@ -35,6 +36,7 @@ func newService(s Service, q int) (*service, error) {
 	svc := &service{Service: s, id: wire.ServiceID(s.Name), proto: s.New(0), vnodes: make([]atomic.Pointer[vnode], q)}
 	svc.merger, _ = svc.proto.(Merger)
 	svc.blind, _ = svc.proto.(BlindCommander)
+	svc.items, _ = svc.proto.(CoverMerger)
 	return svc, nil
 }
 
@@ -71,17 +73,28 @@ func (s *service) merge(key []byte, have, incoming Record) Record {
 	if s.merger != nil {
 		return s.merger.Merge(key, have, incoming)
 	}
-	if incoming.Stamp.Compare(have.Stamp) > 0 {
-		return incoming
-	}
-	return have
+	return have.Newer(incoming)
 }
 
 // info is what routing must know.
 func (s *service) info(r *ring.Ring) wire.ServiceInfo {
 	_, resolves := s.proto.(Resolver)
-	return wire.ServiceInfo{
+	info := wire.ServiceInfo{
 		Name: s.Name, N: s.replicas(r), Resolves: resolves,
 		Blind: func(cmd []byte) bool { return !s.reads(cmd) },
 	}
+	if s.items != nil {
+		info.MergeItems = s.mergeItems
+	}
+	return info
+}
+
+// mergeItems is the service's merge of two coverage items; a panic in it is an error.
+func (s *service) mergeItems(req []byte, a, b *Item) (merged Item, err error) {
+	defer func() {
+		if why := recover(); why != nil {
+			err = fmt.Errorf("%w: %v", errPanicked, why)
+		}
+	}()
+	return s.items.MergeItems(req, *a, *b)
 }

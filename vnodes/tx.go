@@ -20,7 +20,9 @@ type Tx struct {
 	key       []byte
 	store     Store
 	stamp     func(have Stamp) (Stamp, error) // issues a stamp newer than have; nil in a query or coverage call
+	rename    func(actor uint64) uint64       // what Actor says instead; nil for as it is
 	partial   bool                            // a fallback: what it does not hold may exist elsewhere
+	stop      func() error                    // of a coverage call: why nobody wants its items any more
 	writes    []Write
 	seen      *[]Write // if not nil: where the records that are read by their keys are noted
 	err       error
@@ -97,6 +99,8 @@ func (t *Tx) Actor() uint64 {
 	actor := t.store.ID()
 	if actor == 0 {
 		t.err = wire.Errorf(wire.Unavailable, "the partition's store cannot be opened")
+	} else if t.rename != nil {
+		actor = t.rename(actor)
 	}
 	return actor
 }
@@ -161,7 +165,27 @@ func (t *Tx) Ascend(from []byte, fn func(key []byte, r Record) bool) {
 	if t.err != nil {
 		return
 	}
-	if err := t.store.Ascend(from, fn); err != nil {
+	if t.stop != nil {
+		fn = t.stoppable(fn)
+	}
+	if err := t.store.Ascend(from, fn); err != nil && t.err == nil {
 		t.err = err
+	}
+}
+
+// stopEvery is how many records a coverage call may look at after nobody wants them
+// any more: it may emit none of them, and would not notice.
+const stopEvery = 256
+
+// stoppable is fn, which ends when the caller has gone.
+func (t *Tx) stoppable(fn func(key []byte, r Record) bool) func(key []byte, r Record) bool {
+	seen := 0
+	return func(key []byte, r Record) bool {
+		if seen++; seen%stopEvery == 0 {
+			if t.err = t.stop(); t.err != nil {
+				return false
+			}
+		}
+		return fn(key, r)
 	}
 }

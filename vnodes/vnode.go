@@ -17,7 +17,7 @@ type Service struct {
 }
 
 // Vnode is what a user writes. Command is all that it must have; see Querier,
-// Coverer, Merger, Resolver, BlindCommander and the hooks for the rest.
+// Coverer, Merger, CoverMerger, Resolver, BlindCommander and the hooks for the rest.
 type Vnode interface {
 	// Command answers a command addressed to tx.Key(). It runs alone in its vnode, on
 	// the vnode's goroutine; its writes through tx are atomic and durable before the
@@ -38,7 +38,8 @@ type Coverer interface {
 	// Cover emits this vnode's part of the answer to req, in key order. It runs beside
 	// commands, on any goroutine. It stops when emit fails and returns that error.
 	// With more than one replica every record is emitted, tombstones too, with its
-	// stamp, so that the newest version of each key wins; see Tx.Ascend.
+	// stamp, so that the newest version of each key wins, or a CoverMerger can merge
+	// them; see Tx.Ascend.
 	Cover(tx *Tx, req []byte, emit func(Item) error) error
 }
 
@@ -49,8 +50,21 @@ type Item = wire.Item
 // newest stamp.
 type Merger interface {
 	// Merge makes one record of two versions under key. It must be idempotent,
-	// commutative and associative, and a pure function of its arguments.
+	// commutative and associative, and a pure function of its arguments. The result has
+	// the newer one's stamp. What a command makes of a record must contain what was there:
+	// merged with the version that it replaced, the new one stays as it is.
 	Merge(key []byte, have, incoming Record) Record
+}
+
+// CoverMerger is a Merger whose coverage items merge too. Without it the newest
+// version of an item wins, which is right only where the merged record's item is
+// that of the newest version.
+type CoverMerger interface {
+	// MergeItems makes one item of two that replicas have emitted under one key in answer
+	// to req: the item that Cover makes of the merged record. It may keep in values,
+	// also of deleted items, whatever that takes. It must be idempotent, commutative and
+	// associative, and a pure function of its arguments; the result may share their memory.
+	MergeItems(req []byte, a, b Item) (Item, error)
 }
 
 // Resolver is a vnode that makes one reply of those of several replicas. Without

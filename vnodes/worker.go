@@ -1,6 +1,7 @@
 package vnodes
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"runtime/debug"
@@ -14,6 +15,7 @@ import (
 
 const (
 	inboxSize = 1024 // requests queued for one vnode; more are answered OVERLOAD
+	inboxRoom = 64   // beside them: changes of the gate and the like must not wait for requests
 	heldMax   = 4096 // requests held while a switch lasts; more are answered OVERLOAD
 )
 
@@ -43,6 +45,9 @@ type vnode struct {
 	inboxMu sync.RWMutex // held to send, so that nobody sends after the inbox is closed
 	stopped bool
 	inbox   chan message
+	turns   atomic.Uint32 // messages that the worker has begun with
+	stuck   atomic.Bool   // it has been with one message for long while others wait
+	still   stillness     // the watch's, see watchWorkers
 
 	held    []*wire.Request // worker only, like the next two
 	expiry  *time.Timer     // wakes the worker at the first deadline among held
@@ -61,7 +66,7 @@ type message struct {
 func newVnode(m *Manager, svc *service, id vnodeID, name string, st Store, g gate) *vnode {
 	v := &vnode{
 		id: id, svc: svc, m: m, name: name, store: st,
-		inbox: make(chan message, inboxSize), done: make(chan struct{}), tails: make(map[*tail]struct{}),
+		inbox: make(chan message, inboxSize+inboxRoom), done: make(chan struct{}), tails: make(map[*tail]struct{}),
 	}
 	v.gate.Store(&g)
 	v.user.Store(new(Vnode(unmade{})))
@@ -125,6 +130,9 @@ func (v *vnode) run() {
 	defer close(v.done)
 	v.renew()
 	for msg := range v.inbox {
+		if v.turns.Add(1); v.stuck.Load() {
+			v.stuck.Store(false)
+		}
 		if msg.do != nil {
 			msg.do(v)
 			continue
@@ -162,49 +170,54 @@ func (m *Manager) guard(svc *service, p ring.Partition, fn func() ([]byte, error
 
 var errPanicked = errors.New("the vnode panicked")
 
-// send puts msg in the inbox. If that is full it waits, or returns false at once.
-// It also returns false when the vnode has stopped.
-func (v *vnode) send(msg message, wait bool) bool {
+// send puts msg in the inbox, and waits for room in it; false if the vnode has stopped.
+func (v *vnode) send(msg message) bool {
 	v.inboxMu.RLock()
 	defer v.inboxMu.RUnlock()
 	if v.stopped {
 		return false
 	}
-	if wait {
-		v.inbox <- msg // the worker empties it until it is closed, which waits for this lock
-		return true
-	}
-	select {
-	case v.inbox <- msg:
-		return true
-	default:
-		return false
-	}
+	v.inbox <- msg // the worker empties it until it is closed, which waits for this lock
+	return true
 }
 
 // enqueue hands a request to the worker, or refuses it at once.
 func (v *vnode) enqueue(r *wire.Request) {
-	if v.send(message{req: r}, false) {
-		return
-	}
-	v.inboxMu.RLock()
-	stopped := v.stopped
-	v.inboxMu.RUnlock()
-	switch {
-	case v.m.ctx.Err() != nil:
+	switch code, reason := v.offer(r); {
+	case code == wire.OK:
+	case code == wire.Moved && v.m.ctx.Err() != nil:
 		v.m.fail(r, wire.ShuttingDown, "the node is stopping")
-		return
-	case stopped:
-		v.m.fail(r, wire.Moved, "the vnode has stopped here")
-		return
+	default:
+		v.m.fail(r, code, reason)
 	}
-	v.m.fail(r, wire.Overload, "the vnode's queue is full")
+}
+
+// offer puts a request in the inbox, or says at once why not. It waits for nobody:
+// not for room, and not for one who waits to stop a worker that does not end.
+func (v *vnode) offer(r *wire.Request) (wire.Code, string) {
+	if !v.inboxMu.TryRLock() {
+		return wire.Moved, "the vnode stops here"
+	}
+	defer v.inboxMu.RUnlock()
+	switch {
+	case v.stopped:
+		return wire.Moved, "the vnode has stopped here"
+	case v.stuck.Load():
+		return wire.Overload, "the vnode has been busy with one request for too long"
+	case len(v.inbox) < inboxSize:
+		select {
+		case v.inbox <- message{req: r}:
+			return wire.OK, ""
+		default:
+		}
+	}
+	return wire.Overload, "the vnode's queue is full"
 }
 
 // do runs fn in the worker and waits for it; false if the vnode has stopped.
 func (v *vnode) do(fn func(*vnode)) bool {
 	ran := make(chan struct{})
-	if !v.send(message{do: func(v *vnode) { fn(v); close(ran) }}, true) {
+	if !v.send(message{do: func(v *vnode) { fn(v); close(ran) }}) {
 		return false
 	}
 	<-ran
@@ -212,7 +225,25 @@ func (v *vnode) do(fn func(*vnode)) bool {
 }
 
 // post is do without waiting for fn.
-func (v *vnode) post(fn func(*vnode)) bool { return v.send(message{do: fn}, true) }
+func (v *vnode) post(fn func(*vnode)) bool { return v.send(message{do: fn}) }
+
+// idle waits until the worker has come to an end of what is queued now, unless it is
+// overloaded or ctx ends.
+func (v *vnode) idle(ctx context.Context) error {
+	if v.stuck.Load() || len(v.inbox) >= inboxSize {
+		return wire.Errorf(wire.Overload, "the vnode's queue is full")
+	}
+	ran := make(chan struct{})
+	if !v.post(func(*vnode) { close(ran) }) {
+		return &wire.Error{Code: wire.Moved, Epoch: v.m.epoch()}
+	}
+	select {
+	case <-ran:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
 
 // stop ends the worker after what is queued, and waits for it. It may be called twice.
 func (v *vnode) stop() {

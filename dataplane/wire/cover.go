@@ -58,3 +58,31 @@ type CoverEnd struct {
 	Missing  []uint16 `json:"missing"`           // partitions of which items may be missing, in order
 	Reduced  bool     `json:"reduced,omitempty"` // fewer slots were read than meet every write
 }
+
+// HintStore names the hints that a node keeps for another node's slot of a partition.
+//
+//	u16 partition | u8 len, for
+type HintStore struct {
+	Partition uint16
+	For       string // the node whose slot it is
+}
+
+// AppendHintStore appends the encoding of h to dst; an answer's body is a row of them.
+func AppendHintStore(dst []byte, h *HintStore) []byte {
+	dst = binary.BigEndian.AppendUint16(dst, h.Partition)
+	dst = append(dst, byte(len(h.For)))
+	return append(dst, h.For...)
+}
+
+// ParseHintStores reads a row of HintStores.
+func ParseHintStores(b []byte) ([]HintStore, error) {
+	var all []HintStore
+	for len(b) > 0 {
+		part, rest, err := CutCoverPart(b) // the same shape
+		if err != nil {
+			return nil, err
+		}
+		all, b = append(all, HintStore{part.Partition, part.Node}), rest
+	}
+	return all, nil
+}

@@ -26,3 +26,21 @@ func FuzzCutCoverPart(f *testing.F) {
 		}
 	})
 }
+
+func FuzzParseHintStores(f *testing.F) {
+	f.Add(AppendHintStore(AppendHintStore(nil, &HintStore{3, "00000000000000ab"}), &HintStore{}))
+	f.Add([]byte{0, 0, 9, 'n'})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		all, err := ParseHintStores(b)
+		if err != nil {
+			return
+		}
+		var again []byte
+		for i := range all {
+			again = AppendHintStore(again, &all[i])
+		}
+		if !bytes.Equal(again, b) {
+			t.Fatalf("%x does not come back", b)
+		}
+	})
+}

@@ -28,6 +28,7 @@ const (
 	OpStatus      Op = 23 // this node's own status: reply body JSON
 	OpGossipHello Op = 24 // addresses and epoch of the calling node: body JSON Introduction, reply the same
 	OpHintCheck   Op = 25 // newest hint records held for a key: reserved
+	OpHintStores  Op = 26 // which hints of a service does this node hold, for whomever: reply body a row of HintStores
 
 	// Stream connections.
 	OpHandoff Op = 32 // body JSON, then chunks; see vnodes

@@ -38,6 +38,10 @@ type ServiceInfo struct {
 	N        int  // replicas wanted, at least 1; a partition may have fewer slots
 	Resolves bool // it can merge the replies of several replicas: R > 1 makes sense
 	Blind    func(body []byte) bool
+	// MergeItems makes one item of two versions that replicas have emitted under one key
+	// in answer to the coverage query body; nil if the newest stamp wins. The result may
+	// share the memory of both.
+	MergeItems func(body []byte, a, b *Item) (Item, error)
 }
 
 // CoverCall asks one vnode for its part of a coverage query. It is the body of

@@ -24,17 +24,24 @@ type recordKey struct {
 	key       string
 }
 
-// checkMerge merges the versions of each record, as they are on all replicas, with each other.
+// checkMerge merges the versions of each record, as they are on all replicas, with each
+// other, and each with the one that replaced it.
 func checkMerge(s *suite) error {
 	if _, ok := s.service.New(0).(vnodes.Merger); !ok {
 		return nil
 	}
 	found := make(map[recordKey][]vnodes.Record)
+	var replaced []replacement
 	for number := range nodeNumber(replicas) {
 		err := s.withNode(number, number.runs, func(_ *node, outcomes []outcome) error {
+			last := make(map[recordKey]vnodes.Record)
 			for i := range outcomes {
 				for _, w := range outcomes[i].effect {
 					k := recordKey{partitionOf(&s.in.Commands[i]), string(w.Key)}
+					if old, ok := last[k]; ok {
+						replaced = append(replaced, replacement{k, i, old, w.Record})
+					}
+					last[k] = w.Record
 					found[k] = append(found[k], w.Record)
 				}
 			}
@@ -48,12 +55,41 @@ func checkMerge(s *suite) error {
 		return errors.New("no command has written a record, so that Merge cannot be checked")
 	}
 	for k, all := range found {
-		m := merging{key: []byte(k.key), merger: s.service.New(k.partition).(vnodes.Merger)}
-		if err := m.check(spread(all)); err != nil {
+		if err := s.merging(k).check(spread(all)); err != nil {
 			return fmt.Errorf("merge versions of %q in partition %d: %w", k.key, k.partition, err)
 		}
 	}
+	for i := range replaced {
+		if err := s.checkReplaced(&replaced[i]); err != nil {
+			return fmt.Errorf("%s: %w", title("command", replaced[i].by, &s.in.Commands[replaced[i].by]), err)
+		}
+	}
 	return nil
+}
+
+// replacement is a record that a command has put in the place of an older one.
+type replacement struct {
+	recordKey
+	by        int // the command's number
+	old, next vnodes.Record
+}
+
+// checkReplaced checks that the new record contains the old one: a replica that still
+// has that must not change what the others make of both.
+func (s *suite) checkReplaced(r *replacement) error {
+	m := s.merging(r.recordKey)
+	for _, merged := range []vnodes.Record{m.merge(r.old, r.next), m.merge(r.next, r.old)} {
+		if err := equalRecords("the merge of a record with the one that a command has replaced it by", merged, "the latter", r.next); err != nil {
+			return err
+		}
+	}
+	return m.impure
+}
+
+func (s *suite) merging(k recordKey) *merging {
+	return &merging{
+		key: []byte(k.key), merger: s.service.New(k.partition).(vnodes.Merger), other: s.service.New(k.partition).(vnodes.Merger),
+	}
 }
 
 // spread thins out versions, from the first to the last: all triples of them are merged.
@@ -73,8 +109,12 @@ func spread(all []vnodes.Record) []vnodes.Record {
 type merging struct {
 	key    []byte
 	merger vnodes.Merger
-	impure error // once it has changed its arguments
+	other  vnodes.Merger // of another vnode
+	impure error         // the first sign that a merge is no function of its arguments, or changes them
 }
+
+// sameAgain is how often each merge is done again: what depends on chance differs soon.
+const sameAgain = 3
 
 // merge is the merger's, on copies that nobody else has.
 func (m *merging) merge(a, b vnodes.Record) vnodes.Record {
@@ -83,17 +123,33 @@ func (m *merging) merge(a, b vnodes.Record) vnodes.Record {
 	if !sameRecord(&x, &a) || !sameRecord(&y, &b) || !bytes.Equal(key, m.key) {
 		m.impure = fmt.Errorf("the merge of %s and %s changes what it was given", show(&a), show(&b))
 	}
+	for range sameAgain {
+		again := m.other.Merge(bytes.Clone(m.key), cloneRecord(a), cloneRecord(b))
+		if m.impure == nil && !sameRecord(&again, &merged) {
+			m.impure = fmt.Errorf("the merge of %s and %s is %s, then %s: it must depend on nothing else", show(&a), show(&b), show(&merged), show(&again))
+		}
+	}
 	return merged
 }
 
 // check tries the laws on all versions.
 func (m *merging) check(versions []vnodes.Record) error {
+	for _, a := range versions { // first: else any law may seem broken
+		for _, b := range versions {
+			if m.merge(a, b); m.impure != nil {
+				return m.impure
+			}
+		}
+	}
 	for _, a := range versions {
 		if err := equalRecords("idempotent: a·a", m.merge(a, a), "a", a); err != nil {
 			return fmt.Errorf("with a = %s: %w", show(&a), err)
 		}
 		for _, b := range versions {
 			ab := m.merge(a, b)
+			if newer := newerStamp(a.Stamp, b.Stamp); ab.Stamp != newer {
+				return fmt.Errorf("the merge of %s and %s has the stamp %s, not that of the newer one", show(&a), show(&b), showStamp(ab.Stamp))
+			}
 			if err := equalRecords("commutative: a·b", ab, "b·a", m.merge(b, a)); err != nil {
 				return fmt.Errorf("with a = %s, b = %s: %w", show(&a), show(&b), err)
 			}
@@ -104,7 +160,14 @@ func (m *merging) check(versions []vnodes.Record) error {
 			}
 		}
 	}
-	return m.impure
+	return nil
+}
+
+func newerStamp(a, b vnodes.Stamp) vnodes.Stamp {
+	if a.Compare(b) > 0 {
+		return a
+	}
+	return b
 }
 
 func equalRecords(left string, a vnodes.Record, right string, b vnodes.Record) error {

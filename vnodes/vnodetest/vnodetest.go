@@ -64,6 +64,7 @@ func checks() []check {
 		{"CoverStops", checkCoverStops},
 		{"Merge", checkMerge},
 		{"Resolve", checkResolve},
+		{"Replicas", checkReplicas},
 		{"Blind", checkBlind},
 		{"Malformed", checkMalformed},
 	}

@@ -57,6 +57,10 @@ func kvInputs(n int) Inputs {
 
 func TestMerger(t *testing.T) { Run(t, of(3, set{}), words("x", "y", "z", "x", "y")) }
 
+func TestCoverMerger(t *testing.T) {
+	Run(t, of(3, coverMerger{rule: unionItem}), words("x", "y", "z", "x", "y"))
+}
+
 func TestReader(t *testing.T) { Run(t, of(1, count{}), words("", "", "")) }
 
 // of is a service of vnodes that have no state of their own.
@@ -96,6 +100,16 @@ func TestWrongVnodes(t *testing.T) {
 		{"Merge", of(3, merger{latecomer}), "not commutative"},
 		{"Merge", of(3, merger{average}), "not associative"},
 		{"Merge", of(3, merger{scribble}), "changes what it was given"},
+		{"Merge", of(3, merger{greatest}), "has replaced it by"},
+		{"Merge", of(3, stamper{older: true}), "not that of the newer one"},
+		{"Merge", of(3, stamper{}), "not that of the newer one"},
+		{"Merge", of(3, moody{}), "must depend on nothing else"},
+		{"Merge", of(3, reviver{}), "has replaced it by"},
+		{"Replicas", of(3, lateSet{}), "in another order"},
+		{"Replicas", of(3, lastWord{}), "must be a CoverMerger"},
+		{"Replicas", of(3, coverMerger{rule: func(a, _ vnodes.Item) vnodes.Item { return a }}), "order and repetition"},
+		{"Replicas", of(3, coverMerger{rule: newestItem}), "do not make those of the merged one"},
+		{"Replicas", of(3, sumResolver{}), "but the merged replica answers"},
 		{"Resolve", of(3, resolver{func(replies [][]byte) []byte { return replies[0] }}), "order and repetition"},
 		{"Resolve", of(3, resolver{func(replies [][]byte) []byte { return bytes.Join(replies, nil) }}), "order and repetition"},
 		{"Blind", of(3, sighted{}), "says that it is blind"},
@@ -151,6 +165,21 @@ func (set) Command(tx *vnodes.Tx, cmd []byte) ([]byte, error) {
 	old, _ := tx.Get(tx.Key())
 	tx.Put(tx.Key(), union(old, cmd))
 	return nil, nil
+}
+
+// MergeItems implements vnodes.CoverMerger.
+func (set) MergeItems(_ []byte, a, b vnodes.Item) (vnodes.Item, error) { return unionItem(a, b), nil }
+
+func unionItem(a, b vnodes.Item) vnodes.Item {
+	a.Value = union(a.Value, b.Value)
+	return a
+}
+
+func newestItem(a, b vnodes.Item) vnodes.Item {
+	if a.Stamp.Compare(b.Stamp) > 0 {
+		return a
+	}
+	return b
 }
 
 func (set) Merge(_ []byte, have, incoming vnodes.Record) vnodes.Record {

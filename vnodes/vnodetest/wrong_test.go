@@ -136,6 +136,125 @@ func scribble(a, b vnodes.Record) []byte {
 	return b.Value
 }
 
+// greatest keeps the greater value: what a command puts in its place may be less.
+func greatest(a, b vnodes.Record) []byte {
+	if bytes.Compare(a.Value, b.Value) > 0 {
+		return a.Value
+	}
+	return b.Value
+}
+
+// stamper is a set whose merged records have the older stamp, or none.
+type stamper struct {
+	set
+	older bool
+}
+
+func (v stamper) Merge(key []byte, have, incoming vnodes.Record) vnodes.Record {
+	merged := v.set.Merge(key, have, incoming)
+	switch {
+	case have.Stamp == incoming.Stamp:
+	case !v.older:
+		merged.Stamp = vnodes.Stamp{}
+	case have.Stamp.Compare(incoming.Stamp) < 0:
+		merged.Stamp = have.Stamp
+	default:
+		merged.Stamp = incoming.Stamp
+	}
+	return merged
+}
+
+// moody is a set that lists its words as they come out of a map.
+type moody struct{ set }
+
+func (v moody) Merge(key []byte, have, incoming vnodes.Record) vnodes.Record {
+	merged := v.set.Merge(key, have, incoming)
+	if sameRecord(&have, &incoming) {
+		return merged
+	}
+	words := make(map[string]bool)
+	for _, w := range bytes.Fields(merged.Value) {
+		words[string(w)] = true
+	}
+	merged.Value = nil
+	for w := range words {
+		merged.Value = append(append(merged.Value, w...), ' ')
+	}
+	return merged
+}
+
+// reviver lets a value win over a deletion, whichever came first.
+type reviver struct{ cover }
+
+func (reviver) Command(tx *vnodes.Tx, cmd []byte) ([]byte, error) {
+	if bytes.HasPrefix(cmd, []byte("delete ")) {
+		tx.Delete(tx.Key())
+		return nil, nil
+	}
+	tx.Put(tx.Key(), []byte("v"))
+	return nil, nil
+}
+
+func (reviver) Merge(_ []byte, have, incoming vnodes.Record) vnodes.Record {
+	newer, older := have, incoming
+	if incoming.Stamp.Compare(have.Stamp) > 0 {
+		newer, older = incoming, have
+	}
+	if newer.Deleted() && !older.Deleted() {
+		older.Stamp = newer.Stamp
+		return older
+	}
+	return newer
+}
+
+// lateSet keeps what came last.
+type lateSet struct{ set }
+
+func (v lateSet) Merge(key []byte, have, incoming vnodes.Record) vnodes.Record {
+	merged := v.set.Merge(key, have, incoming)
+	merged.Value = incoming.Value
+	return merged
+}
+
+// lastWord is a set whose coverage items are those of the newest record.
+type lastWord struct{ wordless }
+
+// wordless is a set without a merge of items.
+type wordless struct{ inner set }
+
+func (v wordless) Command(tx *vnodes.Tx, cmd []byte) ([]byte, error) { return v.inner.Command(tx, cmd) }
+
+func (v wordless) Cover(tx *vnodes.Tx, req []byte, emit func(vnodes.Item) error) error {
+	return v.inner.Cover(tx, req, emit)
+}
+
+func (v wordless) Merge(key []byte, have, incoming vnodes.Record) vnodes.Record {
+	return v.inner.Merge(key, have, incoming)
+}
+
+// coverMerger is a set that merges its items by a rule.
+type coverMerger struct {
+	wordless
+	rule func(a, b vnodes.Item) vnodes.Item
+}
+
+func (v coverMerger) MergeItems(_ []byte, a, b vnodes.Item) (vnodes.Item, error) {
+	return v.rule(a, b), nil
+}
+
+// sumResolver is a set of which two replicas' replies resolve to the longer one.
+type sumResolver struct{ set }
+
+func (sumResolver) Resolve(_ []byte, replies [][]byte) ([]byte, error) {
+	best := replies[0]
+	for _, r := range replies {
+		if len(r) > len(best) || len(r) == len(best) && bytes.Compare(r, best) > 0 {
+			best = r
+		}
+	}
+	return best, nil
+}
+
 // resolver resolves replies by a rule.
 type resolver struct {
 	rule func(replies [][]byte) []byte
