@@ -17,6 +17,7 @@ type memFile struct {
 	mu      sync.RWMutex // held for one batch, one record or one chunk
 	records btree.Map[string, Record]
 	digest  Digest
+	tree    Tree
 	maxTime uint64
 }
 
@@ -44,13 +45,14 @@ func (s *memStore) Append(writes []Write, done func(error)) {
 func (f *memFile) enter(writes []Write) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	count := tally{&f.digest, &f.tree}
 	for i := range writes {
 		key, r := writes[i].Key, writes[i].Record
 		old, had := f.records.Set(string(key), r)
 		if had {
-			f.digest.remove(key, &old, RecordHash(key, &old))
+			count.remove(key, recordDigest(key, &old))
 		}
-		f.digest.add(key, &r, RecordHash(key, &r))
+		count.add(key, recordDigest(key, &r))
 		f.maxTime = max(f.maxTime, r.Stamp.Time)
 	}
 }
@@ -88,6 +90,15 @@ func (s *memStore) Digest() Digest {
 	s.file.mu.RLock()
 	defer s.file.mu.RUnlock()
 	return s.file.digest
+}
+
+func (s *memStore) Tree() (Tree, error) {
+	if s.closed.Load() {
+		return Tree{}, ErrClosed
+	}
+	s.file.mu.RLock()
+	defer s.file.mu.RUnlock()
+	return s.file.tree, nil
 }
 
 func (s *memStore) ID() uint64 { return s.file.number }
