@@ -77,6 +77,7 @@ type Config struct {
 	Services  []Service
 	Rings     Rings
 	Transfers Transfers
+	Floors    Floors // none ever rises if nil
 	Dialer    Dialer
 	Up        func(ring.NodeID) bool
 	Logger    *slog.Logger     // slog.Default() if nil
@@ -89,6 +90,11 @@ type Config struct {
 	ChunkBytes  int           // of a handoff chunk; 256 KiB if zero
 	SettleTime  time.Duration // after which no request is under way that a slot has answered; 5 s if zero
 	ScrubBytes  int64         // that the scrub of the files reads in a second; 16 MiB if zero
+
+	CompareEvery   time.Duration // between two comparisons of all replicas; 10 min if zero, none at all if negative
+	CompareBytes   int64         // that comparisons send and receive in a second; 16 MiB if zero
+	FloorAge       time.Duration // how far behind the clock floors stay, besides the clocks' bound; 1 min if zero
+	RepairPatience time.Duration // how long a repair on request waits for one partition whose replicas cannot be compared; 30 s if zero
 
 	files     fileSystem              // of tests; the operating system's if nil
 	failpoint func(step string) error // of a test: called behind each durable step of a repair
@@ -103,6 +109,7 @@ type Manager struct {
 	node      ring.NodeID
 	rings     Rings
 	transfers Transfers
+	floors    Floors
 	storage   Storage
 	disk      *Disk // storage, if it is one
 	journal   *Journal
@@ -121,6 +128,7 @@ type Manager struct {
 
 	faults   *faults
 	repairNo atomic.Uint64 // tells the drivers of repairs apart
+	compares *compares
 
 	wake      chan struct{} // one slot: a driver has ended, there may be more to drive
 	installMu sync.Mutex    // held while slots change hands: to install a ring, to drop what has left
@@ -144,7 +152,7 @@ type Manager struct {
 // follows the ring until Close.
 func Open(cfg Config) (*Manager, error) {
 	m := &Manager{
-		cfg: cfg, log: cfg.Logger, now: cfg.Now, node: cfg.Node, rings: cfg.Rings, transfers: cfg.Transfers,
+		cfg: cfg, log: cfg.Logger, now: cfg.Now, node: cfg.Node, rings: cfg.Rings, transfers: cfg.Transfers, floors: cfg.Floors,
 		services: make(map[uint32]*service), hints: make(map[vnodeID]*vnode), lostSeats: make(map[vnodeID]string),
 		catchUps: make(map[vnodeID]struct{}), waiting: make(map[vnodeID]string), wake: make(chan struct{}, 1),
 		drivers: make(map[string]*driver), proposals: make(map[ring.Partition]Session),
@@ -160,6 +168,13 @@ func Open(cfg Config) (*Manager, error) {
 	m.cfg.SealTimeout = defaulted(cfg.SealTimeout, 2*time.Second)
 	m.cfg.ChunkBytes = defaulted(cfg.ChunkBytes, 256<<10)
 	m.cfg.SettleTime = defaulted(cfg.SettleTime, 5*time.Second)
+	m.cfg.CompareEvery = defaulted(cfg.CompareEvery, 10*time.Minute)
+	m.cfg.FloorAge = defaulted(cfg.FloorAge, time.Minute)
+	m.cfg.RepairPatience = defaulted(cfg.RepairPatience, 30*time.Second)
+	m.compares = newCompares(defaulted(cfg.CompareBytes, 16<<20))
+	if m.floors == nil {
+		m.floors = noFloors{}
+	}
 	bits, err := strconv.ParseUint(string(cfg.Node), 16, 64)
 	if err != nil {
 		return nil, fmt.Errorf("node id %q: must be 16 hexadecimal digits", cfg.Node)
@@ -179,6 +194,10 @@ func Open(cfg Config) (*Manager, error) {
 	m.tasks.Go(m.followRing)
 	m.tasks.Go(m.deliverHints)
 	m.tasks.Go(m.tendFaults)
+	if m.cfg.CompareEvery > 0 {
+		m.tasks.Go(m.compareRounds)
+		m.tasks.Go(m.watchUrgent)
+	}
 	return m, nil
 }
 
@@ -234,16 +253,6 @@ func (m *Manager) openFiles() (err error) {
 		}
 	}
 	return nil
-}
-
-// reapBelow is the time of the stamps below which nobody needs a store's
-// tombstones any more, 0 if that is not known. They stand against older records
-// that may come from elsewhere: a node that is alone has all there is.
-func (m *Manager) reapBelow(id Identity) uint64 {
-	if id.For != "" || !m.transfers.Alone() {
-		return 0
-	}
-	return m.clock.Latest() + 1
 }
 
 // Freeze refuses commands and effects from now on, or no longer, and returns when

@@ -1,6 +1,8 @@
 package vnodes
 
 import (
+	"bytes"
+	"cmp"
 	"fmt"
 	"regexp"
 	"sync/atomic"
@@ -71,10 +73,16 @@ func (s *service) merge(key []byte, have, incoming Record) Record {
 	if s.merger != nil {
 		return s.merger.Merge(key, have, incoming)
 	}
-	if incoming.Stamp.Compare(have.Stamp) > 0 {
+	if newer(&incoming, &have) {
 		return incoming
 	}
 	return have
+}
+
+// newer reports whether a replaces b where the newest stamp wins. Two records of
+// one stamp differ only by a fault; all replicas choose the same of them.
+func newer(a, b *Record) bool {
+	return cmp.Or(a.Stamp.Compare(b.Stamp), cmp.Compare(a.Flags, b.Flags), bytes.Compare(a.Value, b.Value)) > 0
 }
 
 // info is what routing must know.

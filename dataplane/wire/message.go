@@ -28,10 +28,14 @@ const (
 	OpStatus      Op = 23 // this node's own status: reply body JSON
 	OpGossipHello Op = 24 // addresses and epoch of the calling node: body JSON Introduction, reply the same
 	OpHintCheck   Op = 25 // newest hint records held for a key: reserved
+	OpRepair      Op = 30 // compare every record of some partitions with their other replicas: body JSON; reply body empty
+	OpRepairs     Op = 31 // what this node has compared: reply body JSON
 
 	// Stream connections.
 	OpHandoff Op = 32 // body JSON, then chunks; see vnodes
 	OpPull    Op = 33 // ask a replica to send its records of a partition; see vnodes
+	OpCompare Op = 40 // compare a partition's records of one service with another replica's; see vnodes
+	OpKeeps   Op = 41 // for which partitions does this node keep writes of others that are on their way: body and reply JSON
 
 	// Stranger connections.
 	OpIntroduce Op = 48 // who are you: body and reply JSON Introduction
