@@ -314,12 +314,24 @@ func (x *resurrection) one() {
 		x.clock.Add(5000)
 	case op < 17:
 		x.any().round()
-	case op == 17:
-		x.any().compact(compareP, x.step)
+	case op == 17 && len(x.up()) == 3:
+		x.reap()
 	case op == 18 && len(x.up()) == 3:
 		x.any().stop()
 	default:
 		x.startAll()
+	}
+}
+
+// reap lets hints arrive, and two floors rise.
+func (x *resurrection) reap() {
+	x.w.settled()
+	for range 2 {
+		x.clock.Add(5000)
+		x.w.node(1).round()
+	}
+	for i := 1; i <= 3; i++ {
+		x.w.node(i).compact(compareP, x.step)
 	}
 }
 
