@@ -7,6 +7,7 @@ import (
 	"os"
 	"regexp"
 	"strconv"
+	"time"
 
 	"github.com/ringcore/ringcore/metadata/ring"
 	"github.com/ringcore/ringcore/vnodes"
@@ -40,6 +41,11 @@ type Config struct {
 	// 2 GiB) commands and what other replicas send are refused, and reads go on.
 	DiskLow      string
 	DiskCritical string
+
+	// CompareEvery is how often the replicas of each partition are compared, besides
+	// when a node comes back; 10 minutes if 0, never if negative. Deleted records take up
+	// room until all replicas have been compared twice.
+	CompareEvery time.Duration
 
 	Services  []Service    // besides the key/value service, the same on every node
 	WithoutKV bool         // leaves out the key/value service and its doors

@@ -257,5 +257,6 @@ func (v view) Metrics() []admin.Metric {
 		gauge("transfers_driven", "Transfers, hint deliveries and clean-ups that this node drives.", len(c.vnodes.Progress())),
 	}
 	metrics = append(metrics, c.storageMetrics()...)
+	metrics = append(metrics, compareMetrics(c.vnodes.CompareCounts())...)
 	return append(metrics, faultMetrics(c.vnodes.FaultCounts())...)
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -38,7 +39,7 @@ func openNode(ctx context.Context, cfg ringcore.Config) (runningNode, error) {
 // startNames are the flags of start that the file and the environment can set.
 var startNames = []string{
 	"data-dir", "name", "addr", "gossip-addr", "http-addr", "resp-addr", "join", "advertise", "insecure",
-	"zone", "weight", "partitions", "replicas", "storage", "disk-low", "disk-critical", "log-level",
+	"zone", "weight", "partitions", "replicas", "storage", "disk-low", "disk-critical", "compare-every", "log-level",
 }
 
 func (a *app) startCommand() *cobra.Command {
@@ -85,6 +86,7 @@ func (a *app) startCommand() *cobra.Command {
 	f.IntVar(&cfg.Weight, "weight", 1, "share of the ring, against 1 of the others")
 	addBirthFlags(cmd, &cfg)
 	addDiskFlags(cmd, &cfg)
+	f.DurationVar(&cfg.CompareEvery, "compare-every", 10*time.Minute, "how often replicas are compared, besides when a node comes back; negative for never")
 	f.StringVar(&level, "log-level", "info", "debug, info, warn or error")
 	f.StringVar(&file, "config", "", "TOML file with settings")
 	return cmd
