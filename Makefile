@@ -7,7 +7,7 @@ GO ?= go
 GOLANGCI_LINT ?= golangci-lint
 FUZZTIME ?= 10s
 
-.PHONY: help build test race lint floors outside bench bench-storage bench-start bench-big soak-crash flips demo fmt vet cover fuzz clean
+.PHONY: help build test race lint floors outside bench bench-storage bench-start bench-big anti-entropy soak-crash flips demo fmt vet cover fuzz clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,6 +47,9 @@ bench-start: ## start after kill -9: a gigabyte of state and a full log; 1,024 p
 bench-big: ## ten million records on a node, then a tenth of them; RECORDS=10000000 WAIT=600 SOFT=1 DIR=…
 	$(if $(DIR),TMPDIR=$(DIR) )SOFT=$(SOFT) RINGCORE_BENCH_BIG=$(or $(RECORDS),10000000) RINGCORE_BENCH_WAIT=$(or $(WAIT),600) \
 		$(GO) test -count=1 -timeout 120m -run '^TestBigBench$$' -v ./cmd/ringcore/
+
+anti-entropy: ## replicas that were wiped, or have diverged, become equal by themselves; RECORDS=100000
+	RINGCORE_TEST_RECORDS=$(or $(RECORDS),100000) $(GO) test -count=1 -timeout 30m -run '^Test(WipedReplicaComesBack|DivergedReplicasConverge)$$' -v ./vnodes/ ./cmd/ringcore/
 
 soak-crash: ## kill -9 at random moments, of the engine and of nodes; ROUNDS=300
 	RINGCORE_SOAK_ROUNDS=$(or $(ROUNDS),300) $(GO) test -count=1 -timeout 60m -run '^TestSoak(Kill|Node)$$' -v ./vnodes/ ./cmd/ringcore/

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -315,4 +317,58 @@ func TestCompareUnderTraffic(t *testing.T) {
 	pause(t.Context(), 5*time.Millisecond) // the settle time
 	w.node(1).compare(compareP)
 	w.alike(compareP, 1, 2, 3)
+}
+
+// Two replicas that a day's partition has driven apart, by a tenth of their records,
+// converge, deletions too; and a third comparison moves nothing.
+func TestDivergedReplicasConverge(t *testing.T) {
+	n := 10_000
+	if s := os.Getenv("RINGCORE_TEST_RECORDS"); s != "" {
+		var err error
+		if n, err = strconv.Atoi(s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w := newWorld(t, 2, 2, quickCompares)
+	want := 0
+	for p := range ring.Partition(simQ) {
+		var all, one, two []Write
+		for i := range n / simQ {
+			key := fmt.Sprintf("key%06d", i)
+			all = append(all, old(key, 1, strings.Repeat("v", 100)))
+			later := old(key, uint64(2+i%2), "changed")
+			switch i % 20 {
+			case 0:
+				later = old(key, 2, "")
+				one = append(one, later)
+				continue
+			case 10:
+				two = append(two, later)
+			}
+			want++
+		}
+		for i, own := range [][]Write{one, two} {
+			w.node(i+1).has(p, all...)
+			w.node(i+1).has(p, own...)
+		}
+	}
+	begun := time.Now()
+	var moved int64
+	for p := range ring.Partition(simQ) {
+		_, tally := w.node(1).compare(p)
+		moved += tally.Moved()
+	}
+	t.Logf("%d records, %d of them moved in %v", n, moved, time.Since(begun).Round(time.Millisecond))
+	got := 0
+	for p := range ring.Partition(simQ) {
+		got += len(w.alike(p, 1, 2))
+		for i := 1; i <= 2; i++ {
+			if _, tally := w.node(i).compare(p); tally.Moved() > 0 {
+				t.Errorf("partition %d: a further comparison, by node %d, moved %+v", p, i, tally)
+			}
+		}
+	}
+	if got != want || moved < int64(n/10) {
+		t.Errorf("%d live records, want %d; %d moved, want %d", got, want, moved, n/10)
+	}
 }
