@@ -259,6 +259,9 @@ func (m *Manager) comparePartition(ctx context.Context, p ring.Partition) (gen r
 	defer leave()
 	r := m.ring()
 	gen = r.Gen(p)
+	if r.Place(p, m.node) < 0 {
+		return gen, false, nil
+	}
 	d := m.compareDriver(kindCompare, p)
 	defer m.hide(d)
 	for range mergeRounds {

@@ -372,3 +372,36 @@ func TestDivergedReplicasConverge(t *testing.T) {
 		t.Errorf("%d live records, want %d; %d moved, want %d", got, want, moved, n/10)
 	}
 }
+
+// Slots that are alike are compared without opening anything, also empty ones.
+func TestIdleSlotsStayClosed(t *testing.T) {
+	w := newWorld(t, 2, 2, quickCompares)
+	const empty = compareP + 1
+	for i := 1; i <= 2; i++ {
+		w.node(i).has(compareP, old("k", 1, "v"))
+	}
+	for i := 1; i <= 2; i++ {
+		w.node(i).restart()
+	}
+	opened := func(i int, p ring.Partition) bool {
+		return w.node(i).m.Load().services[wire.ServiceID("kv")].vnodes[p].Load() != nil
+	}
+	for i := 1; i <= 2; i++ {
+		m := w.node(i).m.Load()
+		w.until("no hints are waited for", func() bool {
+			m.mu.Lock()
+			defer m.mu.Unlock()
+			return len(m.waiting) == 0
+		})
+	}
+	for _, p := range []ring.Partition{compareP, empty} {
+		if whole, moved := w.node(1).compare(p); !whole || moved.Moved() > 0 || opened(1, p) || opened(2, p) {
+			t.Errorf("partition %d: whole %t, %+v, opened %t and %t", p, whole, moved, opened(1, p), opened(2, p))
+		}
+		w.node(1).has(p, old("new", 2, "v"))
+		if _, moved := w.node(2).compare(p); moved.Received != 1 {
+			t.Errorf("partition %d: %+v", p, moved)
+		}
+		w.alike(p, 1, 2)
+	}
+}

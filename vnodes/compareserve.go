@@ -21,7 +21,7 @@ func (m *Manager) serveCompare(ctx context.Context, answer *answerer, first *wir
 		return
 	}
 	defer m.compares.served.Add(-1)
-	v, err := m.admitCompare(ctx, first)
+	slot, err := m.admitCompare(ctx, first)
 	if err != nil {
 		answer.fail(first, err)
 		return
@@ -37,21 +37,21 @@ func (m *Manager) serveCompare(ctx context.Context, answer *answerer, first *wir
 		if err != nil {
 			return // the driver has what it wanted
 		}
-		body, err := m.answerCompare(v, first.Gen, &f)
+		body, err := m.answerCompare(slot, &f)
 		if err != nil {
 			answer.fail(&f, err)
 			return
 		}
-		m.compares.rate.take(ctx, len(f.Body)+len(body))
+		m.compares.rate.take(m.ctx, len(f.Body)+len(body))
 		if err := answer.ok(&f, body); err != nil {
 			return
 		}
 	}
 }
 
-// admitCompare finds the vnode that is to be compared. This node acts on the
+// admitCompare finds the slot that is to be compared. This node acts on the
 // driver's ring from now on: it knows the floors that came with it, for good.
-func (m *Manager) admitCompare(ctx context.Context, first *wire.Frame) (*vnode, error) {
+func (m *Manager) admitCompare(ctx context.Context, first *wire.Frame) (*comparedSlot, error) {
 	var open compareOpen
 	if err := json.Unmarshal(first.Body, &open); err != nil {
 		return nil, wire.Errorf(wire.BadRequest, "compare: %v", err)
@@ -72,7 +72,8 @@ func (m *Manager) admitCompare(ctx context.Context, first *wire.Frame) (*vnode, 
 	if m.leads(p, open.From) {
 		return nil, wire.Errorf(wire.Overload, "this node compares partition %d itself", p)
 	}
-	return m.comparable(svc, p, first.Gen)
+	slot := &comparedSlot{m: m, svc: svc, p: p, gen: first.Gen}
+	return slot, slot.begin()
 }
 
 // leads reports whether this node drives a comparison of p and comes before node in
@@ -82,44 +83,6 @@ func (m *Manager) leads(p ring.Partition, node ring.NodeID) bool {
 	m.compares.mu.Lock()
 	defer m.compares.mu.Unlock()
 	return m.compares.busy[p] && r.Place(p, m.node) < r.Place(p, node)
-}
-
-// comparable is the slot's vnode, if its records at gen are whole and stay where
-// they are; all that it has accepted before is durable then.
-func (m *Manager) comparable(svc *service, p ring.Partition, gen uint64) (*vnode, error) {
-	if m.moving(p) {
-		return nil, wire.Errorf(wire.Unavailable, "partition %d is moving", p)
-	}
-	v, werr := m.openSlot(svc, p, gen)
-	if werr != nil {
-		return nil, werr
-	}
-	v.do(func(*vnode) {}) // behind any new gate
-	if err := m.stillComparable(v, gen); err != nil {
-		return nil, err
-	}
-	if err := v.check(); err != nil {
-		return nil, err
-	}
-	return v, v.store.Sync()
-}
-
-// stillComparable reports what has come between a comparison and the slot.
-func (m *Manager) stillComparable(v *vnode, gen uint64) error {
-	g := v.gate.Load()
-	switch {
-	case g.gen != gen:
-		return wire.Errorf(wire.Stale, "gen %d is in force here, not %d", g.gen, gen)
-	case g.phase == lost:
-		return wire.Errorf(wire.NotReadable, "this replica has lost its data: %s", g.reason)
-	case g.phase != serving:
-		return wire.Errorf(wire.NotReadable, "this replica does not serve now")
-	case m.damagedHere(v.id):
-		return wire.Errorf(wire.NotReadable, "this replica is damaged")
-	case v.svc.vnodes[v.id.partition].Load() != v:
-		return wire.Errorf(wire.NotReadable, "this replica has got a new file")
-	}
-	return nil
 }
 
 // moving reports whether a transfer of p is open.
@@ -133,30 +96,39 @@ func (m *Manager) moving(p ring.Partition) bool {
 }
 
 // answerCompare answers one question of the driver, or merges what it sends.
-func (m *Manager) answerCompare(v *vnode, gen uint64, f *wire.Frame) ([]byte, error) {
-	if err := m.stillComparable(v, gen); err != nil {
+func (m *Manager) answerCompare(slot *comparedSlot, f *wire.Frame) ([]byte, error) {
+	if err := slot.still(); err != nil {
 		return nil, err
 	}
-	if f.Kind == wire.KindChunk {
+	if f.Kind == wire.KindRequest && len(f.Body) > 0 && f.Body[0] == askTree {
+		var theirs Tree
+		if !theirs.parse(f.Body[1:]) {
+			return nil, wire.Errorf(wire.BadRequest, "a hash tree of %d bytes", len(f.Body)-1)
+		}
+		own, err := slot.tree()
+		leaves := differing(&theirs, &own)
+		return leaves[:], err
+	}
+	v, err := slot.open()
+	switch {
+	case err != nil:
+		return nil, err
+	case f.Kind == wire.KindChunk:
 		writes, err := ParseWrites(f.Body)
 		if err != nil {
 			return nil, wire.Errorf(wire.BadRequest, "%v", err)
 		}
 		m.compares.counts.received.Add(int64(len(writes)))
 		return nil, m.mergeCompared(v, writes)
-	}
-	if f.Kind != wire.KindRequest || len(f.Body) == 0 {
+	case f.Kind != wire.KindRequest || len(f.Body) == 0:
 		return nil, wire.Errorf(wire.BadRequest, "unexpected frame of kind %d", f.Kind)
 	}
-	switch body := f.Body[1:]; f.Body[0] {
-	case askTree:
-		var theirs Tree
-		if !theirs.parse(body) {
-			return nil, wire.Errorf(wire.BadRequest, "a hash tree of %d bytes", len(body))
-		}
-		own, err := v.store.Tree()
-		leaves := differing(&theirs, &own)
-		return leaves[:], err
+	return m.listCompared(v, f.Body[0], f.Body[1:])
+}
+
+// listCompared answers what the driver asks of single records.
+func (m *Manager) listCompared(v *vnode, question byte, body []byte) ([]byte, error) {
+	switch question {
 	case askHeads:
 		var leaves leafSet
 		if len(body) < len(leaves) {
@@ -174,7 +146,7 @@ func (m *Manager) answerCompare(v *vnode, gen uint64, f *wire.Frame) ([]byte, er
 		}
 		return b, err
 	}
-	return nil, wire.Errorf(wire.BadRequest, "unknown question %q", f.Body[0])
+	return nil, wire.Errorf(wire.BadRequest, "unknown question %q", question)
 }
 
 // mergeCompared merges records of another replica that has compared.

@@ -16,7 +16,7 @@ import (
 type comparing struct {
 	m      *Manager
 	ctx    context.Context
-	v      *vnode
+	slot   *comparedSlot
 	pipe   *pipe
 	leaves leafSet
 	young  uint64 // records stamped from here on may be on their way to the other side
@@ -50,8 +50,8 @@ func (m *Manager) compareWith(ctx context.Context, d *driver, svc *service, p ri
 	if err := m.hold(m.ring().Epoch); err != nil { // both sides know its floors, for good
 		return CompareTally{}, err
 	}
-	v, err := m.comparable(svc, p, uint64(gen))
-	if err != nil {
+	slot := &comparedSlot{m: m, svc: svc, p: p, gen: uint64(gen)}
+	if err := slot.begin(); err != nil {
 		return CompareTally{}, err
 	}
 	body, err := json.Marshal(compareOpen{Service: svc.Name, From: m.node})
@@ -63,7 +63,7 @@ func (m *Manager) compareWith(ctx context.Context, d *driver, svc *service, p ri
 		return CompareTally{}, fmt.Errorf("reach %s: %w", node, err)
 	}
 	defer pp.close()
-	c := comparing{m: m, ctx: ctx, v: v, pipe: pp, d: d, leaves: allLeaves(), young: m.settledBefore()}
+	c := comparing{m: m, ctx: ctx, slot: slot, pipe: pp, d: d, leaves: allLeaves(), young: m.settledBefore()}
 	c.out = batch{limit: m.cfg.ChunkBytes, flush: c.send}
 	if _, err := pp.ask(0, body, pipeTimeout); err != nil {
 		return c.tally, fmt.Errorf("%s: %w", node, err)
@@ -90,6 +90,9 @@ func (c *comparing) run(full bool) error {
 			return err
 		}
 	}
+	if _, err := c.slot.open(); err != nil {
+		return err
+	}
 	for from, more := []byte(nil), true; more; {
 		b, err := c.ask(append(append([]byte{askHeads}, c.leaves[:]...), from...))
 		if err != nil {
@@ -115,7 +118,7 @@ func (c *comparing) run(full bool) error {
 
 // ask asks one question, after a look at whether this side may still be compared.
 func (c *comparing) ask(body []byte) ([]byte, error) {
-	if err := c.m.stillComparable(c.v, c.pipe.head.Gen); err != nil {
+	if err := c.slot.still(); err != nil {
 		return nil, err
 	}
 	f, err := c.pipe.ask(0, body, pipeTimeout)
@@ -142,7 +145,7 @@ func (c *comparing) compareTrees() error {
 		if round > 0 && !pause(c.ctx, min(treePause, c.m.cfg.SettleTime)) {
 			return c.ctx.Err()
 		}
-		own, err := c.v.store.Tree()
+		own, err := c.slot.tree()
 		if err != nil {
 			return err
 		}
@@ -170,7 +173,7 @@ func (c *comparing) comparePage(from []byte, page *headPage) error {
 	if len(from) > 0 {
 		begin = append(from[:len(from):len(from)], 0)
 	}
-	err := c.v.store.Ascend(begin, func(key []byte, r Record) bool {
+	err := c.slot.v.store.Ascend(begin, func(key []byte, r Record) bool {
 		if len(page.next) > 0 && bytes.Compare(key, page.next) > 0 {
 			return false
 		}
@@ -230,7 +233,7 @@ func (c *comparing) both(key []byte, r *Record, h *head) error {
 		return nil
 	}
 	order := own.stamp.Compare(h.stamp)
-	merges := c.v.svc.merger != nil || order == 0
+	merges := c.slot.svc.merger != nil || order == 0
 	if merges || order > 0 {
 		if err := c.gives(key, r); err != nil {
 			return err
@@ -250,10 +253,10 @@ func (c *comparing) gives(key []byte, r *Record) error {
 // send sends a chunk of this side's records.
 func (c *comparing) send(writes []Write) error {
 	c.moves()
-	if err := c.m.stillComparable(c.v, c.pipe.head.Gen); err != nil {
+	if err := c.slot.still(); err != nil {
 		return err
 	}
-	if err := c.pipe.chunk(c.v.svc.id, writes); err != nil {
+	if err := c.pipe.chunk(c.slot.svc.id, writes); err != nil {
 		return err
 	}
 	c.tally.Sent += int64(len(writes))
@@ -280,7 +283,7 @@ func (c *comparing) fetch() error {
 		if err != nil || done < 1 || done > len(c.want) {
 			return wire.Errorf(wire.BadRequest, "%d of %d records: %v", done, len(c.want), err)
 		}
-		if err := c.m.mergeCompared(c.v, writes); err != nil {
+		if err := c.m.mergeCompared(c.slot.v, writes); err != nil {
 			return err
 		}
 		c.tally.Received += int64(len(writes))
