@@ -140,6 +140,7 @@ func (m *Manager) compareRounds() {
 	}
 	for begun := time.Now(); m.ctx.Err() == nil; begun = time.Now() {
 		m.compareRound(m.ctx, every)
+		m.reapMemory()
 		pause(m.ctx, time.Until(begun.Add(every)))
 	}
 }

@@ -214,6 +214,25 @@ func (m *Manager) reapBelow(id Identity) uint64 {
 	return reap
 }
 
+// reapMemory forgets tombstones in memory that nobody needs; those on disk go when
+// their file is copied.
+func (m *Manager) reapMemory() {
+	if !m.cfg.Memory {
+		return
+	}
+	for _, v := range m.open() {
+		s, ok := v.store.(*slotStore)
+		if !ok || v.id.fallback != "" {
+			continue
+		}
+		if st := s.inner.Load(); st != nil {
+			if mem, ok := (*st).(*memStore); ok {
+				mem.file.reap(m.reapBelow(m.identity(v.svc, v.id.partition, "")))
+			}
+		}
+	}
+}
+
 // passFloors moves the clock past all floors in force: no write is stamped below.
 func (m *Manager) passFloors(r *ring.Ring) {
 	highest := uint64(0)

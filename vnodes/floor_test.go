@@ -105,6 +105,31 @@ func TestTombstonesGoWhenAllHaveCompared(t *testing.T) {
 	}
 }
 
+// Tombstones in memory go too.
+func TestTombstonesInMemoryGo(t *testing.T) {
+	w := newWorld(t, 2, 2, func(n *simNode) { quickCompares(n); n.memory = true })
+	for i := 1; i <= 2; i++ {
+		w.until("slots serve", func() bool { return w.node(i).m.Load().CatchingUp() == 0 })
+		w.node(i).has(compareP, old("deleted", 1, ""), old("live", 1, "v"))
+	}
+	for range 2 {
+		w.node(1).round()
+		if w.node(1).m.Load().reapMemory(); w.state().floors[compareP].reap == 0 && w.node(1).tombstones(compareP) != 1 {
+			t.Fatal("it went too early")
+		}
+		pause(t.Context(), 2*time.Millisecond)
+	}
+	if got := w.node(1).tombstones(compareP); got != 0 || w.state().floors[compareP].reap == 0 {
+		t.Errorf("%d tombstones, floor %+v", got, w.state().floors[compareP])
+	}
+	if err := storeModel(w, 1, compareP).miscounts(w.node(1).storeOf(compareP)); err != nil {
+		t.Error(err)
+	}
+	if _, moved := w.node(2).compare(compareP); moved.Moved() > 0 {
+		t.Errorf("moved %+v", moved)
+	}
+}
+
 // What is below the floor and lost is taken from another replica all the same.
 func TestFloorDoesNotKeepLostRecordsOut(t *testing.T) {
 	w := newWorld(t, 3, 3, quickCompares)

@@ -57,6 +57,25 @@ func (f *memFile) enter(writes []Write) {
 	}
 }
 
+// reap forgets the tombstones below a time.
+func (f *memFile) reap(below uint64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var keys []string
+	f.records.Scan(func(key string, r Record) bool {
+		if r.Deleted() && r.Stamp.Time < below {
+			keys = append(keys, key)
+		}
+		return true
+	})
+	count := tally{&f.digest, &f.tree}
+	for _, key := range keys {
+		if r, ok := f.records.Delete(key); ok {
+			count.remove([]byte(key), recordDigest([]byte(key), &r))
+		}
+	}
+}
+
 func (s *memStore) Latest(key []byte) (Record, bool, error) { return s.Get(key) }
 
 func (s *memStore) Get(key []byte) (Record, bool, error) {
