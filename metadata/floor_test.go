@@ -51,6 +51,20 @@ func TestRaiseFloors(t *testing.T) {
 	if got := y.s.Floor(2); got != (Floor{}) {
 		t.Errorf("the floor of another partition is %+v", got)
 	}
+	y.step(Leave(nodeID("b")))
+	if err := rise(2, y.s.Ring.Gen(2), 30, all); err == nil {
+		t.Error("a floor rose while a member was leaving")
+	}
+	y.lead(true)
+	y.step(Exit(nodeID("b")))
+	y.step(leftCommand(nodeID("b")))
+	if err := rise(2, y.s.Ring.Gen(2), 30, all); err == nil {
+		t.Error("a floor rose by the word of a member that has left")
+	}
+	if err := rise(2, y.s.Ring.Gen(2), 30, all[:1]); err != nil {
+		t.Errorf("when a member has left: %v", err)
+	}
+	all = all[:1]
 	y.step(Join(testMember("c")))
 	y.lead(false)
 	if len(y.s.Transfers) == 0 {

@@ -33,12 +33,10 @@ func (s *State) Floor(p ring.Partition) Floor {
 }
 
 // raiseFloors raises those floors whose replicas are still the ones that have
-// compared. It is a Conflict if a member was not asked: it may keep something older.
+// compared. It is a Conflict if the members are not the ones that were asked.
 func (s *State) raiseFloors(rises []FloorRise, asked []ring.NodeID) (bool, error) {
-	for i := range s.Members {
-		if m := &s.Members[i]; !m.Gone() && !slices.Contains(asked, m.ID) {
-			return false, wire.Errorf(wire.Conflict, "%s was not asked what it keeps", m.Name)
-		}
+	if err := s.allAsked(asked); err != nil {
+		return false, err
 	}
 	floors := slices.Clone(s.Floors)
 	if floors == nil {
@@ -59,6 +57,23 @@ func (s *State) raiseFloors(rises []FloorRise, asked []ring.NodeID) (bool, error
 	}
 	s.Floors = floors
 	return true, nil
+}
+
+// allAsked refuses a word of members that is not everybody's: one that was not asked
+// may keep something, and one that leaves, or has left since, has handed what it kept
+// to another, who may have answered before.
+func (s *State) allAsked(asked []ring.NodeID) error {
+	for i := range s.Members {
+		m := &s.Members[i]
+		was := slices.Contains(asked, m.ID)
+		switch {
+		case m.Gone() && was, m.Status == StatusLeaving, m.Status == StatusExiting:
+			return wire.Errorf(wire.Conflict, "%s is %s: what it kept may be with another", m.Name, m.Status)
+		case !m.Gone() && !was:
+			return wire.Errorf(wire.Conflict, "%s was not asked what it keeps", m.Name)
+		}
+	}
+	return nil
 }
 
 // mayRise reports whether the partition's replicas are those of the rise's gen, all
