@@ -69,8 +69,8 @@ func (p *process) vnodeDir() string {
 }
 
 // comesBack starts the node again and waits until it has compared all its
-// partitions with the others, and no slot is being rebuilt.
-func (p *process) comesBack(partitions int) {
+// partitions with the others, and no slot is being rebuilt. It returns whether some were.
+func (p *process) comesBack(partitions int) (rebuilt bool) {
 	p.t.Helper()
 	begun := time.Now()
 	p.restart()
@@ -86,14 +86,18 @@ func (p *process) comesBack(partitions int) {
 	})
 	took := time.Since(begun)
 	received, err := p.metric("anti_entropy_records_received_total")
-	rebuilt, err2 := p.metric("storage_repairs_done_total")
+	slots, err2 := p.metric("storage_repairs_done_total")
 	if err != nil || err2 != nil {
 		p.t.Fatal(err, err2)
 	}
-	p.t.Logf("%s is whole %v after its start: %.0f records came by comparison, %.0f slots were rebuilt", p.name, took.Round(time.Millisecond), received, rebuilt)
+	p.t.Logf("%s is whole %v after its start: %.0f records came by comparison, %.0f slots were rebuilt", p.name, took.Round(time.Millisecond), received, slots)
 	if took > time.Minute {
 		p.t.Errorf("that took %v", took)
 	}
+	if slots == 0 && received == 0 {
+		p.t.Error("nothing was lost")
+	}
+	return slots > 0
 }
 
 // mustBeEqual reads and compares every record on all replicas: nothing may differ.
@@ -135,23 +139,29 @@ func TestWipedReplicaComesBack(t *testing.T) {
 	settle(t, n1, n2, n3)
 	putMany(t, n1, n/4, n, strings.Repeat("second", 10))
 	for _, wipe := range []struct {
-		what string
-		do   func(dir string) error
+		what    string
+		do      func(dir string) error
+		noticed bool // by the node itself, which rebuilds the slots: that takes its time, and has tests of its own
 	}{
-		{"its files are deleted", func(dir string) error { return os.RemoveAll(filepath.Join(dir, "kv")) }},
-		{"everything is deleted", os.RemoveAll},
-		{"its files are forgotten, and nobody notices", forgetFiles},
 		{"its files are older copies", func(dir string) error {
 			kv := filepath.Join(dir, "kv")
 			return errors.Join(os.RemoveAll(kv), os.CopyFS(kv, os.DirFS(copies)))
-		}},
+		}, false},
+		{"its files are forgotten", forgetFiles, false},
+		{"its files are deleted", func(dir string) error { return os.RemoveAll(filepath.Join(dir, "kv")) }, true},
+		{"everything is deleted", os.RemoveAll, true},
 	} {
+		if wipe.noticed && n <= 3000 {
+			continue
+		}
 		n3.stop()
 		if err := wipe.do(n3.vnodeDir()); err != nil {
 			t.Fatal(err)
 		}
 		t.Log(wipe.what)
-		n3.comesBack(partitions)
+		if rebuilt := n3.comesBack(partitions); rebuilt != wipe.noticed {
+			t.Errorf("slots were rebuilt: %t, want %t", rebuilt, wipe.noticed)
+		}
 		mustBeEqual(t, n1, n)
 	}
 	until(t, "a floor rises", func() error {
@@ -162,7 +172,7 @@ func TestWipedReplicaComesBack(t *testing.T) {
 		return err
 	})
 	var view admin.RepairsView
-	if err := n2.get("/v1/repairs", &view); err != nil || len(view.Compared) < partitions || len(view.Repairs) < 4 {
+	if err := n2.get("/v1/repairs", &view); err != nil || len(view.Compared) < partitions || len(view.Repairs) < 2 {
 		t.Errorf("%d comparisons and %d repairs are told, %v", len(view.Compared), len(view.Repairs), err)
 	}
 }
