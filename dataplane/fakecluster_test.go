@@ -192,6 +192,8 @@ type fakeLocal struct {
 	slots map[ring.Partition]items
 	hints map[ring.NodeID]items
 	runs  int // of commands
+
+	suspected atomic.Int32 // times that a write was kept by nobody
 	// gate, if set, answers a request in the vnode's place; OK lets it pass.
 	gate func(r *wire.Request) wire.Code
 	// coverGate is called before each item.
@@ -223,6 +225,8 @@ func (l *fakeLocal) Resolve(_ uint32, _ ring.Partition, _ []byte, replies [][]by
 }
 
 func (l *fakeLocal) Dispatch(r *wire.Request) { go l.handle(r) }
+
+func (l *fakeLocal) Suspect(ring.Partition) { l.suspected.Add(1) }
 
 func (l *fakeLocal) handle(r *wire.Request) {
 	g := l.node.Ring()

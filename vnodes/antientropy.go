@@ -37,8 +37,9 @@ type compares struct {
 // urgency says when a partition is to be compared out of turn, and how often that
 // came to nothing.
 type urgency struct {
-	at    time.Time
-	tries int
+	at     time.Time
+	tries  int
+	second bool // what was too young in a first comparison is not any more
 }
 
 func newCompares(rate int64) *compares {
@@ -94,7 +95,20 @@ func (m *Manager) LastCompared() map[ring.Partition]time.Time {
 }
 
 // Suspect has p compared soon: this node knows that a replica has missed something.
-func (m *Manager) Suspect(p ring.Partition) { m.hasten([]ring.Partition{p}) }
+// What that is must be old enough then not to be on its way.
+func (m *Manager) Suspect(p ring.Partition) {
+	if m.cfg.CompareEvery < 0 {
+		return
+	}
+	m.compares.mu.Lock()
+	defer m.compares.mu.Unlock()
+	u, waits := m.compares.urgent[p]
+	if !waits {
+		u.at = time.Now().Add(m.cfg.SettleTime)
+	}
+	u.second = false
+	m.compares.urgent[p] = u
+}
 
 // hasten has partitions compared out of turn.
 func (m *Manager) hasten(all []ring.Partition) {
@@ -162,12 +176,12 @@ func (m *Manager) compareRound(ctx context.Context, every time.Duration) {
 	rest := time.Duration(float64(every) * roundShare / float64(len(mine)))
 	for _, p := range mine {
 		begun := time.Now()
-		gen, whole, err := m.comparePartition(ctx, p)
+		o, err := m.comparePartition(ctx, p)
 		if err != nil {
 			m.log.Debug("replicas not compared", "partition", p, "err", err)
 		}
-		if whole {
-			floors.add(p, gen)
+		if o.whole {
+			floors.add(p, o.gen)
 		}
 		if !pause(ctx, time.Until(begun.Add(rest))) {
 			return
@@ -192,7 +206,7 @@ func (m *Manager) watchUrgent() {
 				return
 			}
 			workers.Go(func() {
-				m.compareUrgent(p, u.tries)
+				m.compareUrgent(p, u)
 				<-places
 			})
 		}
@@ -235,33 +249,49 @@ func (m *Manager) takeUrgent() map[ring.Partition]urgency {
 }
 
 // compareUrgent compares p, or puts it off: a replica may be catching up or moving.
-func (m *Manager) compareUrgent(p ring.Partition, tries int) {
-	_, _, err := m.comparePartition(m.ctx, p)
-	if err == nil || tries == urgentTries {
+// Where something was too young it does so a second time: what was missed just
+// before is old enough then.
+func (m *Manager) compareUrgent(p ring.Partition, u urgency) {
+	o, err := m.comparePartition(m.ctx, p)
+	var wait time.Duration
+	switch {
+	case err == nil && o.young > 0 && !u.second:
+		u, wait = urgency{second: true}, m.cfg.SettleTime
+	case err == nil || u.tries == urgentTries:
 		return
+	default:
+		m.log.Debug("replicas not compared yet", "partition", p, "err", err)
+		wait = min(watchTick<<min(u.tries, 8), 5*time.Second)
+		wait = wait/2 + rand.N(wait)
+		u.tries++
 	}
-	m.log.Debug("replicas not compared yet", "partition", p, "err", err)
-	wait := min(watchTick<<min(tries, 8), 5*time.Second)
+	u.at = time.Now().Add(wait)
 	m.compares.mu.Lock()
 	defer m.compares.mu.Unlock()
 	if _, again := m.compares.urgent[p]; !again {
-		m.compares.urgent[p] = urgency{at: time.Now().Add(wait/2 + rand.N(wait)), tries: tries + 1}
+		m.compares.urgent[p] = u
 	}
 }
 
+// compareOutcome is what a comparison of a partition has come to.
+type compareOutcome struct {
+	gen   ring.Gen // of the replicas
+	whole bool     // every replica was compared, and a last look at all of them moved nothing
+	young int64    // records that differ and were left alone
+}
+
 // comparePartition compares this node's replica of p, of all services, with every
-// other one that is up, until a look at all of them moves nothing. whole says that
-// there was none that it could not be compared with, at gen.
-func (m *Manager) comparePartition(ctx context.Context, p ring.Partition) (gen ring.Gen, whole bool, err error) {
+// other one that is up, until a look at all of them moves nothing.
+func (m *Manager) comparePartition(ctx context.Context, p ring.Partition) (o compareOutcome, err error) {
 	leave, err := m.enterCompare(p)
 	if err != nil {
-		return 0, false, err
+		return o, err
 	}
 	defer leave()
 	r := m.ring()
-	gen = r.Gen(p)
+	o.gen = r.Gen(p)
 	if r.Place(p, m.node) < 0 {
-		return gen, false, nil
+		return o, nil
 	}
 	d := m.compareDriver(kindCompare, p)
 	defer m.hide(d)
@@ -269,16 +299,17 @@ func (m *Manager) comparePartition(ctx context.Context, p ring.Partition) (gen r
 		t, missed, err := m.compareOnce(ctx, d, r, p, false)
 		if err != nil {
 			m.compares.counts.failed.Add(1)
-			return gen, false, err
+			return o, err
 		}
-		if t.Moved() == 0 {
+		if o.young = t.young; t.Moved() == 0 {
 			m.compared(p)
-			return gen, len(missed) == 0 && m.ring().Gen(p) == gen, nil
+			o.whole = len(missed) == 0 && m.ring().Gen(p) == o.gen
+			return o, nil
 		}
 		m.log.Info("replicas differed", "partition", p, "sent", t.Sent, "received", t.Received)
 	}
 	m.compared(p)
-	return gen, false, nil // something keeps moving
+	return o, nil // something keeps moving
 }
 
 // compared notes that p was compared with all that are up.

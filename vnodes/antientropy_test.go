@@ -60,12 +60,12 @@ func (n *simNode) compare(p ring.Partition) (whole bool, moved CompareTally) {
 	n.w.t.Helper()
 	m := n.m.Load()
 	before := m.CompareCounts()
-	_, whole, err := m.comparePartition(m.ctx, p)
+	o, err := m.comparePartition(m.ctx, p)
 	if err != nil {
 		n.w.t.Fatalf("node %s compares partition %d: %v", n.id, p, err)
 	}
 	after := m.CompareCounts()
-	return whole, CompareTally{
+	return o.whole, CompareTally{
 		Compared: after.Compared - before.Compared, Sent: after.Sent - before.Sent, Received: after.Received - before.Received,
 	}
 }
@@ -193,13 +193,34 @@ func TestCompareLeavesYoungRecordsAlone(t *testing.T) {
 	}
 }
 
+// What was missed a moment before a node came back, or somebody knew of it, is
+// compared when it is old enough.
+func TestCompareComesAgainForYoungRecords(t *testing.T) {
+	w := newWorld(t, 2, 2, quickCompares, func(n *simNode) {
+		tune := n.tune
+		n.tune = func(c *Config) { tune(c); c.SettleTime, c.CompareEvery = time.Second, time.Hour }
+	})
+	a, b := w.node(1), w.node(2)
+	w.until("all have compared", func() bool {
+		return a.m.Load().CompareCounts().Done >= simQ && b.m.Load().CompareCounts().Done >= simQ
+	})
+	b.stop()
+	missed, suspected := keyIn(compareP, 0), keyIn(compareP+1, 0)
+	a.mustPut(missed, "v")
+	b.start()
+	w.until("node 2 has what it missed", func() bool { return string(b.get(missed).body) == "v" })
+	a.mustPut(suspected, "v")
+	a.m.Load().Suspect(compareP + 1)
+	w.until("what is suspected is compared", func() bool { return string(b.get(suspected).body) == "v" })
+}
+
 // A comparison is refused while a replica is not what it should be.
 func TestCompareWaitsForReplicas(t *testing.T) {
 	w := newWorld(t, 3, 2, quickCompares)
 	w.node(1).has(compareP, old("k", 1, "v"))
 	try := func() error {
 		m := w.node(1).m.Load()
-		_, _, err := m.comparePartition(m.ctx, compareP)
+		_, err := m.comparePartition(m.ctx, compareP)
 		return err
 	}
 	w.setFate(func(*simNode, Session) fate { return lostBefore })
@@ -309,7 +330,7 @@ func TestCompareUnderTraffic(t *testing.T) {
 	tr := w.startTraffic("kv", 3, keysIn(compareP, 30))
 	for range 20 {
 		m := w.node(1 + rand.IntN(3)).m.Load()
-		if _, _, err := m.comparePartition(m.ctx, compareP); err != nil {
+		if _, err := m.comparePartition(m.ctx, compareP); err != nil {
 			t.Error(err)
 		}
 	}

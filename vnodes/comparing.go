@@ -31,12 +31,14 @@ type CompareTally struct {
 	Compared int64 `json:"compared"` // records listed and compared one by one; those in equal leaves are not
 	Sent     int64 `json:"sent"`     // records that the other replica lacked or had older
 	Received int64 `json:"received"` // records that this one did
+	young    int64 // records that differ and are left alone for now
 }
 
 func (t *CompareTally) add(o CompareTally) {
 	t.Compared += o.Compared
 	t.Sent += o.Sent
 	t.Received += o.Received
+	t.young += o.young
 }
 
 // Moved counts the records that went either way.
@@ -209,7 +211,7 @@ func (c *comparing) comparePage(from []byte, page *headPage) error {
 // against nothing then.
 func (c *comparing) theirs(h *head) error {
 	c.tally.Compared++
-	if h.deleted() || h.stamp.Time >= c.young {
+	if h.deleted() || c.tooYoung(h.stamp) {
 		return nil
 	}
 	return c.wants(h.key)
@@ -218,10 +220,21 @@ func (c *comparing) theirs(h *head) error {
 // ours deals with a record that the other side does not have.
 func (c *comparing) ours(key []byte, r *Record) error {
 	c.tally.Compared++
-	if r.Deleted() || r.Stamp.Time >= c.young {
+	if r.Deleted() || c.tooYoung(r.Stamp) {
 		return nil
 	}
 	return c.gives(key, r)
+}
+
+// tooYoung reports, and counts, a record that may be on its way to the other side.
+func (c *comparing) tooYoung(stamps ...Stamp) bool {
+	for _, s := range stamps {
+		if s.Time >= c.young {
+			c.tally.young++
+			return true
+		}
+	}
+	return false
 }
 
 // both deals with a record that both sides have: with the newest-stamp rule one of
@@ -229,7 +242,7 @@ func (c *comparing) ours(key []byte, r *Record) error {
 func (c *comparing) both(key []byte, r *Record, h *head) error {
 	c.tally.Compared++
 	own := headOf(key, r)
-	if own.hash == h.hash || r.Stamp.Time >= c.young || h.stamp.Time >= c.young || own.deleted() && h.deleted() {
+	if own.hash == h.hash || own.deleted() && h.deleted() || c.tooYoung(own.stamp, h.stamp) {
 		return nil
 	}
 	order := own.stamp.Compare(h.stamp)
