@@ -80,7 +80,9 @@ func (m *Manager) repairPartition(ctx context.Context, p ring.Partition) (missed
 	ctx, cancel := context.WithTimeout(ctx, m.cfg.RepairPatience)
 	defer cancel()
 	for wait := newBackoff(100*time.Millisecond, 2*time.Second); ; {
-		missed, all, err = m.tryRepair(m.ctx, p)
+		var t CompareTally
+		missed, t, err = m.tryRepair(m.ctx, p)
+		all.add(t) // also what a try has moved that came to nothing in the end
 		if err == nil || !wait.sleep(ctx) {
 			return missed, all, err
 		}
