@@ -7,7 +7,7 @@ GO ?= go
 GOLANGCI_LINT ?= golangci-lint
 FUZZTIME ?= 10s
 
-.PHONY: help build test race lint floors outside bench bench-storage bench-start bench-big bench-list bench-overload soak-crash flips demo fmt vet cover fuzz clean
+.PHONY: help build test race lint floors outside bench bench-storage bench-start bench-big bench-list bench-overload anti-entropy soak-crash flips demo fmt vet cover fuzz clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,6 +53,9 @@ bench-list: ## a million keys listed through the Go client and HTTP, and the mem
 
 bench-overload: ## p99 of others while 1,000 callers want a stuck vnode, and without them; LENGTH=10s SOFT=1
 	SOFT=$(SOFT) RINGCORE_BENCH_OVERLOAD=$(or $(LENGTH),10s) $(GO) test -count=1 -timeout 10m -run '^TestOverloadBench$$' -v .
+
+anti-entropy: ## replicas that were wiped, or have diverged, become equal by themselves; RECORDS=100000
+	RINGCORE_TEST_RECORDS=$(or $(RECORDS),100000) $(GO) test -count=1 -timeout 30m -run '^Test(WipedReplicaComesBack|DivergedReplicasConverge)$$' -v ./vnodes/ ./cmd/ringcore/
 
 soak-crash: ## kill -9 at random moments, of the engine and of nodes; ROUNDS=300
 	RINGCORE_SOAK_ROUNDS=$(or $(ROUNDS),300) $(GO) test -count=1 -timeout 60m -run '^TestSoak(Kill|Node)$$' -v ./vnodes/ ./cmd/ringcore/

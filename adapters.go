@@ -91,6 +91,22 @@ func (t transfers) Keepers() []ring.NodeID {
 
 func (t transfers) Leaving() bool { return t.c.status() == metadata.StatusLeaving }
 
+// floors is the metadata's record of floors as vnodes see it.
+type floors struct{ c *core }
+
+func (f floors) Floor(p ring.Partition) (floor, reap uint64) {
+	x := f.c.meta.State().Floor(p)
+	return x.Time, x.Reap
+}
+
+func (f floors) Raise(ctx context.Context, rises []vnodes.FloorRise, asked []ring.NodeID) error {
+	list := make([]metadata.FloorRise, len(rises))
+	for i, r := range rises {
+		list[i] = metadata.FloorRise{Partition: r.Partition, Gen: r.Gen, Time: r.Time}
+	}
+	return f.c.meta.Propose(ctx, metadata.RaiseFloors(list, asked))
+}
+
 // kvCluster is the node as its key/value service sees it.
 type kvCluster struct{ n *Node }
 

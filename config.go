@@ -7,6 +7,7 @@ import (
 	"os"
 	"regexp"
 	"strconv"
+	"time"
 
 	"github.com/ringcore/ringcore/metadata/ring"
 	"github.com/ringcore/ringcore/vnodes"
@@ -45,6 +46,11 @@ type Config struct {
 	// for them, or may have, cannot be reached: what it holds is missing until it is back.
 	AcceptLoss bool
 	HintBytes  int64 // of hints that the node sends to their owners in a second; 64 MiB if 0
+
+	// CompareEvery is how often the replicas of each partition are compared, besides
+	// when a node comes back; 10 minutes if 0, never if negative. Deleted records take up
+	// room until all replicas have been compared twice.
+	CompareEvery time.Duration
 
 	Services  []Service    // besides the key/value service, the same on every node
 	WithoutKV bool         // leaves out the key/value service and its doors

@@ -36,6 +36,15 @@ func (h requests) Serve(r *dataplane.Request) {
 	case wire.OpProgress:
 		body, err := json.Marshal(c.vnodes.Progress())
 		c.answer(r, body, err)
+	case wire.OpRepair:
+		if r.From == "" {
+			r.Reply(wire.Refused, c.epoch(), []byte("only nodes may ask this"))
+			return
+		}
+		c.serveRepair(r)
+	case wire.OpRepairs:
+		body, err := json.Marshal(c.vnodes.Repairs())
+		c.answer(r, body, err)
 	default:
 		r.Reply(wire.BadRequest, c.epoch(), []byte("unknown operation"))
 	}

@@ -259,5 +259,6 @@ func (v view) Metrics() []admin.Metric {
 	}
 	metrics = append(metrics, c.storageMetrics()...)
 	metrics = append(metrics, repairMetrics(c.router.Repairs())...)
+	metrics = append(metrics, compareMetrics(c.vnodes.CompareCounts())...)
 	return append(metrics, faultMetrics(c.vnodes.FaultCounts())...)
 }

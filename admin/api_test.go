@@ -23,7 +23,7 @@ func TestViews(t *testing.T) {
 	base := serve(t, &fakeNode{}, admin.Options{})
 	for name, path := range map[string]string{
 		"ring": "/v1/ring", "members": "/v1/members", "transfers": "/v1/transfers", "readyz": "/readyz",
-		"preflist": "/v1/preflist?key=k",
+		"preflist": "/v1/preflist?key=k", "repairs": "/v1/repairs",
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := do(t, "GET", base+path, "")
@@ -94,6 +94,26 @@ func TestChanges(t *testing.T) {
 	}
 	if diff := cmp.Diff([]admin.LeaveRequest{{Node: "n2", Commit: true}}, node.leaves); diff != "" {
 		t.Error(diff)
+	}
+}
+
+func TestRepair(t *testing.T) {
+	node := &fakeNode{}
+	base := serve(t, node, admin.Options{})
+	for _, body := range []string{`{"partition":0}`, `{"node":"n2"}`, `{}`} {
+		got := do(t, "POST", base+"/v1/repair", body)
+		if want := `{"id":"12ab","partitions":64,"nodes":["n1","n2"],"skipped":[]}` + "\n"; got.status != 202 || got.body != want {
+			t.Errorf("%s: %d %s", body, got.status, got.body)
+		}
+	}
+	first := 0
+	if diff := cmp.Diff([]admin.RepairRequest{{Partition: &first}, {Node: "n2"}, {}}, node.repairs); diff != "" {
+		t.Error(diff)
+	}
+	for _, body := range []string{"", `{"partition":"x"}`, `{"all":true}`} {
+		if got := do(t, "POST", base+"/v1/repair", body); got.status != 400 {
+			t.Errorf("%q: %d %s", body, got.status, got.body)
+		}
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -26,6 +27,7 @@ type fakeNode struct {
 	notReady bool
 	joins    []admin.JoinRequest
 	leaves   []admin.LeaveRequest
+	repairs  []admin.RepairRequest
 	preflist preflistArgs
 }
 
@@ -76,6 +78,28 @@ func (f *fakeNode) Preflist(_ context.Context, bucket string, key []byte, n int)
 		{Partition: 3, Index: "548063113999088594326381812268606132370974703616", Slot: 0, Node: "n1", Role: admin.RolePrimary},
 		{Partition: 3, Index: "548063113999088594326381812268606132370974703616", Slot: 1, Node: "n3", Role: admin.RoleFallback, For: "n2"},
 	}, f.err
+}
+
+func (f *fakeNode) Repair(_ context.Context, req admin.RepairRequest) (admin.RepairStarted, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.repairs = append(f.repairs, req)
+	return admin.RepairStarted{ID: "12ab", Partitions: 64, Nodes: []string{"n1", "n2"}}, f.err
+}
+
+func (f *fakeNode) Repairs(context.Context) (admin.RepairsView, error) {
+	begun := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	ended := begun.Add(2 * time.Second)
+	return admin.RepairsView{
+		Repairs: []admin.RepairView{
+			{ID: "34cd", Node: "n1", Partitions: 40, Done: 3, Started: ended, Unreached: []string{}, Errors: []string{}},
+			{
+				ID: "12ab", Node: "n2", Partitions: 24, Done: 24, Failed: 1, Started: begun, Ended: &ended, Compared: 5000, Sent: 10, Received: 20,
+				Unreached: []string{"n3"}, Errors: []string{"partition 12: it is moving"},
+			},
+		},
+		Compared: []admin.ComparedView{{Partition: 0, Node: "n1", At: ended}, {Partition: 1, Node: "n2", At: ended, Floor: &begun}},
+	}, f.fail()
 }
 
 func (f *fakeNode) Join(_ context.Context, req admin.JoinRequest) error {

@@ -20,6 +20,8 @@ type Views interface {
 	// fallbacks. It is shorter than n if there are not so many nodes. n = 0 means
 	// as many as the cluster has replicas.
 	Preflist(ctx context.Context, bucket string, key []byte, n int) ([]PreflistEntry, error)
+	// Repairs is the history of repairs on the members that are up.
+	Repairs(ctx context.Context) (RepairsView, error)
 }
 
 // Changes act on the cluster. They return when the change is committed, or with
@@ -30,6 +32,9 @@ type Changes interface {
 	// Leave begins the leaving of a member; it is over when the member has handed off
 	// all that it owns.
 	Leave(ctx context.Context, req LeaveRequest) error
+	// Repair begins to compare every record of the partitions asked for on all their
+	// replicas, and returns at once.
+	Repair(ctx context.Context, req RepairRequest) (RepairStarted, error)
 }
 
 // Signals tell how this node fares.

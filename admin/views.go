@@ -39,7 +39,7 @@ type TransfersView struct {
 // TransferView is one transfer under way.
 type TransferView struct {
 	Session   string  `json:"session"`
-	Kind      string  `json:"kind"` // move, swap, add, drop or hint
+	Kind      string  `json:"kind"` // move, swap, add, drop, hinted, exchange, repair, catch-up or clean
 	Service   string  `json:"service"`
 	Partition int     `json:"partition"`
 	Slot      int     `json:"slot"`

@@ -337,5 +337,8 @@ func TestHintKeptNowhere(t *testing.T) {
 		if got := c.nodes["a"].value("k", "b"); got != "" {
 			t.Errorf("the hint is %q", got)
 		}
+		if got := c.nodes["a"].local.suspected.Load(); got != 2 {
+			t.Errorf("of 2 writes that nobody keeps %d have the replicas compared", got)
+		}
 	})
 }

@@ -193,6 +193,8 @@ type fakeLocal struct {
 	slots map[ring.Partition]items
 	hints map[ring.NodeID]items
 	runs  int // of commands
+
+	suspected atomic.Int32 // times that a write was kept by nobody
 	// gate, if set, answers a request in the vnode's place; OK lets it pass.
 	gate func(r *wire.Request) wire.Code
 	// disk, if set, is called when a command has run and before it is answered.
@@ -242,6 +244,8 @@ func (l *fakeLocal) Reconcile(id uint32, p ring.Partition, records [][]byte) ([]
 }
 
 func (l *fakeLocal) Dispatch(r *wire.Request) { go l.handle(r) }
+
+func (l *fakeLocal) Suspect(ring.Partition) { l.suspected.Add(1) }
 
 func (l *fakeLocal) handle(r *wire.Request) {
 	g := l.node.Ring()

@@ -21,6 +21,7 @@ const (
 	opVoters    = "voters"    // which members vote
 	opDown      = "down"      // an operator says that a member cannot be reached
 	opUp        = "up"        // ... and that it can again
+	opFloor     = "floor"     // tombstones below certain times are needed by nobody
 )
 
 // Command is one entry of raft's log. Each compares what it relies on, so a
@@ -41,6 +42,8 @@ type Command struct {
 	To      ring.NodeID     `json:"to,omitempty"`      // commit, abort: compared
 	Reason  string          `json:"reason,omitempty"`  // abort: for people
 	Voters  []ring.NodeID   `json:"voters,omitempty"`  // voters
+	Floors  []FloorRise     `json:"floors,omitempty"`  // floor
+	Asked   []ring.NodeID   `json:"asked,omitempty"`   // floor: who has said that it keeps nothing older
 }
 
 // Join asks to admit m. Refused for a name in use and for the id of a member that
@@ -73,6 +76,13 @@ func Commit(t *Transfer, by ring.NodeID) Command {
 // Abort gives t up. It fails with Conflict if t was committed before.
 func Abort(t *Transfer, reason string) Command {
 	return Command{Op: opAbort, Session: t.ID, From: t.From, To: t.To, Reason: reason}
+}
+
+// RaiseFloors says that all replicas of some partitions have compared since certain
+// times, and that the members asked, by their own word, keep nothing older for them
+// and issue no older stamps any more.
+func RaiseFloors(rises []FloorRise, asked []ring.NodeID) Command {
+	return Command{Op: opFloor, Floors: rises, Asked: asked}
 }
 
 // The rest is the leader's.

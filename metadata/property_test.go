@@ -39,7 +39,7 @@ func drawCommand(t *rapid.T, s *State, sessions *int) Command {
 		e := rapid.SampledFrom(s.Ended).Draw(t, "ended")
 		open = Transfer{ID: e.ID, Step: e.Step}
 	}
-	switch rapid.IntRange(0, 12).Draw(t, "op") {
+	switch rapid.IntRange(0, 14).Draw(t, "op") {
 	case 0, 1:
 		return Join(member)
 	case 2:
@@ -59,6 +59,8 @@ func drawCommand(t *rapid.T, s *State, sessions *int) Command {
 		return Abort(&open, "drawn")
 	case 9, 10:
 		return Commit(&open, open.Driver())
+	case 11, 12:
+		return drawRise(t, s)
 	}
 	cs := decide(s, view{
 		up: func(ring.NodeID) bool { return true }, in: 3, out: 3, stalled: func(*Transfer) bool { return false },
@@ -93,6 +95,7 @@ func checkedStep(t *rapid.T, s *State, c *Command) *State {
 	}
 	if s != nil {
 		checkGens(t, s, next)
+		checkFloors(t, s, next, c)
 	}
 	checkTransfers(t, next)
 	checkRoundTrip(t, next)
@@ -106,6 +109,41 @@ func checkGens(t *rapid.T, s, next *State) {
 		same := cmp.Equal(a.Replicas, b.Replicas)
 		if same != (a.Gen == b.Gen) || b.Gen > a.Gen+1 || b.Gen < a.Gen {
 			t.Fatalf("partition %d: %v became %v", p, a, b)
+		}
+	}
+}
+
+// drawRise draws a rise of two floors, mostly with all members asked.
+func drawRise(t *rapid.T, s *State) Command {
+	var asked []ring.NodeID
+	for _, m := range s.Members {
+		if rapid.IntRange(0, 9).Draw(t, "asked") > 0 {
+			asked = append(asked, m.ID)
+		}
+	}
+	var rises []FloorRise
+	for range 2 {
+		p := ring.Partition(rapid.IntRange(0, s.Ring.Q()).Draw(t, "partition"))
+		rise := FloorRise{Partition: p, Time: rapid.Uint64Range(0, 9).Draw(t, "time")}
+		if int(p) < s.Ring.Q() {
+			rise.Gen = s.Ring.Gen(p) - ring.Gen(rapid.IntRange(0, 1).Draw(t, "old"))
+		}
+		rises = append(rises, rise)
+	}
+	return RaiseFloors(rises, asked)
+}
+
+// checkFloors: a floor only rises, by nothing but its own command, while nothing of
+// its partition moves, and leaves behind what it was.
+func checkFloors(t *rapid.T, s, next *State, c *Command) {
+	for p := range next.Ring.Assignments {
+		p := ring.Partition(p)
+		was, is := s.Floor(p), next.Floor(p)
+		if was == is {
+			continue
+		}
+		if _, moving := s.Transfer(p); moving || c.Op != opFloor || is.Time <= was.Time || is.Reap != was.Time {
+			t.Fatalf("partition %d: floor %+v after %+v by %s, moving %t", p, is, was, c.Op, moving)
 		}
 	}
 }

@@ -30,6 +30,7 @@ type State struct {
 	Target    [][]ring.NodeID `json:"target,omitempty"`    // the lists wanted, by partition; nil when reached
 	Transfers []Transfer      `json:"transfers,omitempty"` // open ones, sorted by partition, at most one each
 	Ended     []Ended         `json:"ended,omitempty"`     // newest last, at most endedKept(Q)
+	Floors    []Floor         `json:"floors,omitempty"`    // by partition; nil while none has risen
 	Recent    []string        `json:"recent,omitempty"`    // ids of applied requests, newest last; only in raft's snapshots
 }
 
@@ -176,6 +177,8 @@ func (s *State) check() error {
 		return fmt.Errorf("members are not sorted")
 	case !slices.IsSortedFunc(s.Transfers, func(a, b Transfer) int { return cmp.Compare(a.Partition, b.Partition) }):
 		return fmt.Errorf("transfers are not sorted")
+	case s.Floors != nil && len(s.Floors) != s.Ring.Q():
+		return fmt.Errorf("floors of %d partitions, ring of %d", len(s.Floors), s.Ring.Q())
 	case s.Target != nil && len(s.Target) != s.Ring.Q():
 		return fmt.Errorf("target of %d partitions, ring of %d", len(s.Target), s.Ring.Q())
 	}

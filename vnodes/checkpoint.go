@@ -149,6 +149,11 @@ func (w *writing) put(tx *bbolt.Tx, numbers []uint32, state *fileState) error {
 	if err != nil {
 		return err
 	}
+	var tree Tree
+	if err := readTree(tx, &tree); err != nil {
+		return err
+	}
+	count := tally{&state.digest, &tree}
 	c := records.Cursor()
 	var y yielder
 	for _, number := range numbers {
@@ -158,15 +163,15 @@ func (w *writing) put(tx *bbolt.Tx, numbers []uint32, state *fileState) error {
 			return err
 		}
 		if had {
-			state.digest.remove(key, &old, RecordHash(key, &old))
+			count.remove(key, recordDigest(key, &old))
 		}
-		state.digest.sum(digestOf(key, v.stored))
+		count.add(key, digestOf(key, v.stored))
 		if err := putKey(records, key, v.stored); err != nil {
 			return err
 		}
 		y.yield()
 	}
-	return writeState(tx, state)
+	return errors.Join(writeState(tx, state), writeTree(tx, &tree))
 }
 
 // halfDone notes that the file is in state, with some of w's records: it is to be

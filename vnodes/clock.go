@@ -152,6 +152,29 @@ func (c *Clock) ObserveTrusted(t uint64) {
 	c.mu.Unlock()
 }
 
+// Pass returns when no time up to t will be issued any more, also after a restart.
+func (c *Clock) Pass(t uint64) error {
+	for {
+		c.mu.Lock()
+		c.last = max(c.last, t)
+		switch {
+		case c.ceiling >= t: // where a restarted clock begins
+			c.mu.Unlock()
+			return nil
+		case c.closed:
+			c.mu.Unlock()
+			return ErrClosed
+		case c.underway == nil:
+			c.startReserving(t)
+		}
+		r := c.underway
+		c.mu.Unlock()
+		if <-r.done; r.err != nil {
+			return r.err
+		}
+	}
+}
+
 // Latest is the highest time issued or observed.
 func (c *Clock) Latest() uint64 {
 	c.mu.Lock()

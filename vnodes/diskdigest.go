@@ -1,8 +1,9 @@
 package vnodes
 
-// The digest is kept as that of the file and what each table changes in it. To
+// The digest, and the hash tree, are kept as those of the file and what each table
+// changes in them; the tree of the file stays in the file. To
 // know what a new record replaces costs a search in the file, so nobody looks
-// until somebody asks for the digest, or a checkpoint comes by there.
+// until somebody asks for one of them, or a checkpoint comes by there.
 
 // countAtOnce is for how many records the file is searched between two locks.
 const countAtOnce = 256
@@ -10,26 +11,74 @@ const countAtOnce = 256
 // Digest counts what has come since it was last asked for, or since the last
 // checkpoint. If the file is damaged the store fails.
 func (s *diskStore) Digest() Digest {
+	d, err := s.sums(nil)
+	if err != nil {
+		_ = s.fail(err)
+	}
+	return d
+}
+
+// Tree counts as Digest does.
+func (s *diskStore) Tree() (t Tree, err error) {
+	if _, err = s.sums(&t); err != nil {
+		err = s.fail(err)
+	}
+	return t, err
+}
+
+// sums is the digest, and sets tree, if that is not nil, as of one moment.
+func (s *diskStore) sums(tree *Tree) (Digest, error) {
 	for {
+		turns, err := s.fileTree(tree)
+		if err != nil {
+			return Digest{}, err
+		}
 		s.mu.RLock()
-		d, uncounted, turns := s.state.digest, 0, s.turns
-		for _, t := range []*table{s.frozen, s.active} {
+		d, uncounted := s.state.digest, 0
+		tables := [...]*table{s.frozen, s.active}
+		for _, t := range tables {
 			if t != nil {
 				d.sum(t.delta)
 				uncounted += t.uncounted
 			}
 		}
-		s.mu.RUnlock()
-		if uncounted == 0 {
-			return d
+		if uncounted == 0 && s.turns == turns {
+			for _, t := range tables {
+				if t != nil && tree != nil {
+					tree.sum(t.tree)
+				}
+			}
+			s.mu.RUnlock()
+			return d, nil
 		}
+		s.mu.RUnlock()
 		for _, frozen := range []bool{true, false} {
 			if err := s.count(frozen, turns); err != nil {
-				_ = s.fail(err)
-				return d
+				return d, err
 			}
 		}
 	}
+}
+
+// fileTree sets tree, if that is not nil, to the one of the file, and tells at which
+// turn: until the next one it and the tables belong together.
+func (s *diskStore) fileTree(tree *Tree) (turns uint64, err error) {
+	if tree != nil {
+		s.landing.RLock()
+		defer s.landing.RUnlock()
+	}
+	s.mu.RLock()
+	turns, empty := s.turns, s.emptyFileLocked()
+	s.mu.RUnlock()
+	switch {
+	case tree == nil:
+		return turns, nil
+	case empty:
+		*tree = Tree{}
+		return turns, nil
+	}
+	err = s.view(func(r *boltReader) error { return readTree(r.tx, tree) })
+	return turns, s.nameError("read", err)
 }
 
 // uncounted is a key whose newest version is not in its table's delta, and what it
@@ -118,7 +167,7 @@ func (s *diskStore) uncounted(frozen bool, turns uint64, from int) (batch []unco
 func (r *boltReader) digest(key []byte) (d Digest, err error) {
 	record, had, err := r.pages.find(key)
 	if had {
-		d.add(key, &record, RecordHash(key, &record))
+		d = recordDigest(key, &record)
 	}
 	return d, err
 }

@@ -220,6 +220,9 @@ func (m *Manager) meet(r report) {
 	if isNew {
 		m.log.Error("stored data is corrupt", "service", svc.Name, "partition", id.partition, "file", r.name, "err", r.err)
 	}
+	if isNew && id.fallback != "" {
+		m.Suspect(id.partition) // its owner has missed what was kept here
+	}
 	if id.fallback == "" && svc.replicas(m.rings.Ring()) > 1 {
 		m.beginRepair(svc, id, r)
 	}

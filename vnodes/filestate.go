@@ -18,6 +18,7 @@ const (
 	metaBucket    = "meta"
 	identityKey   = "identity" // sealed JSON Identity
 	stateKey      = "state"    // sealed fileState
+	treeKey       = "tree"     // sealed Tree; behind the state, which a start reads
 )
 
 // fileState is what a store's file says of itself, written with every checkpoint.

@@ -106,7 +106,9 @@ func (m *Manager) install() {
 	if r.Epoch <= old.Epoch || r.Epoch < floor || m.ctx.Err() != nil {
 		return
 	}
+	m.passFloors(r)
 	if old.Epoch == 0 && len(m.transfers.Others()) > 0 {
+		m.hasten(m.own(r)) // this node may have missed something
 		m.awaitOthers(r)
 	}
 	var changed []ring.Partition

@@ -78,6 +78,7 @@ type Config struct {
 	Services  []Service
 	Rings     Rings
 	Transfers Transfers
+	Floors    Floors // none ever rises if nil
 	Dialer    Dialer
 	Up        func(ring.NodeID) bool
 	UpChanged func() <-chan struct{} // closed when Up next says something else; nil if nobody tells
@@ -96,6 +97,11 @@ type Config struct {
 	SettleTime  time.Duration // after which no request is under way that a slot has answered; 5 s if zero
 	ScrubBytes  int64         // that the scrub of the files reads in a second; 16 MiB if zero
 
+	CompareEvery   time.Duration // between two comparisons of all replicas; 10 min if zero, none at all if negative
+	CompareBytes   int64         // that comparisons send and receive in a second; 16 MiB if zero
+	FloorAge       time.Duration // how far behind the clock floors stay, besides the clocks' bound; 1 min if zero
+	RepairPatience time.Duration // how long a repair on request waits for one partition whose replicas cannot be compared; 30 s if zero
+
 	files     fileSystem              // of tests; the operating system's if nil
 	failpoint func(step string) error // of a test: called behind each durable step of a repair
 }
@@ -109,6 +115,7 @@ type Manager struct {
 	node      ring.NodeID
 	rings     Rings
 	transfers Transfers
+	floors    Floors
 	storage   Storage
 	disk      *Disk // storage, if it is one
 	journal   *Journal
@@ -127,6 +134,7 @@ type Manager struct {
 
 	faults   *faults
 	repairNo atomic.Uint64 // tells the drivers of repairs apart
+	compares *compares
 
 	holders  *holders
 	born     time.Time     // beats count from here, on the monotonic clock
@@ -161,7 +169,7 @@ type Manager struct {
 // follows the ring until Close.
 func Open(cfg Config) (*Manager, error) {
 	m := &Manager{
-		cfg: cfg, log: cfg.Logger, now: cfg.Now, node: cfg.Node, rings: cfg.Rings, transfers: cfg.Transfers,
+		cfg: cfg, log: cfg.Logger, now: cfg.Now, node: cfg.Node, rings: cfg.Rings, transfers: cfg.Transfers, floors: cfg.Floors,
 		services: make(map[uint32]*service), hints: make(map[vnodeID]*vnode), lostSeats: make(map[vnodeID]string),
 		catchUps: make(map[vnodeID]struct{}), waiting: make(map[vnodeID]hintWait), wake: make(chan struct{}, 1),
 		claims: make(map[ring.NodeID]*claim), asking: make(chan struct{}, 1), handing: make(chan struct{}, 1), born: time.Now(),
@@ -179,6 +187,13 @@ func Open(cfg Config) (*Manager, error) {
 	m.cfg.ChunkBytes = defaulted(cfg.ChunkBytes, 256<<10)
 	m.hintRate = &rate{perSecond: defaulted(cfg.HintBytes, 64<<20)}
 	m.cfg.SettleTime = defaulted(cfg.SettleTime, 5*time.Second)
+	m.cfg.CompareEvery = defaulted(cfg.CompareEvery, 10*time.Minute)
+	m.cfg.FloorAge = defaulted(cfg.FloorAge, time.Minute)
+	m.cfg.RepairPatience = defaulted(cfg.RepairPatience, 30*time.Second)
+	m.compares = newCompares(defaulted(cfg.CompareBytes, 16<<20))
+	if m.floors == nil {
+		m.floors = noFloors{}
+	}
 	bits, err := strconv.ParseUint(string(cfg.Node), 16, 64)
 	if err != nil {
 		return nil, fmt.Errorf("node id %q: must be 16 hexadecimal digits", cfg.Node)
@@ -202,6 +217,10 @@ func Open(cfg Config) (*Manager, error) {
 	m.tasks.Go(m.watchAbsence)
 	m.tasks.Go(m.tendFaults)
 	m.tasks.Go(m.watchWorkers)
+	if m.cfg.CompareEvery > 0 {
+		m.tasks.Go(m.compareRounds)
+		m.tasks.Go(m.watchUrgent)
+	}
 	return m, nil
 }
 

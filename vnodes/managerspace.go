@@ -50,13 +50,3 @@ func (m *Manager) takes(doing string, size int64) error {
 	}
 	return m.disk.Takes(doing, size)
 }
-
-// reapBelow is the time of the stamps below which nobody needs a store's
-// tombstones any more, 0 if that is not known. They stand against older records
-// that may come from elsewhere: a node that is alone has all there is.
-func (m *Manager) reapBelow(id Identity) uint64 {
-	if id.For != "" || !m.transfers.Alone() {
-		return 0
-	}
-	return m.clock.Latest() + 1
-}

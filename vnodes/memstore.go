@@ -17,6 +17,7 @@ type memFile struct {
 	mu      sync.RWMutex // held for one batch, one record or one chunk
 	records btree.Map[string, Record]
 	digest  Digest
+	tree    Tree
 	maxTime uint64
 }
 
@@ -44,14 +45,34 @@ func (s *memStore) Append(writes []Write, done func(error)) {
 func (f *memFile) enter(writes []Write) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	count := tally{&f.digest, &f.tree}
 	for i := range writes {
 		key, r := writes[i].Key, writes[i].Record
 		old, had := f.records.Set(string(key), r)
 		if had {
-			f.digest.remove(key, &old, RecordHash(key, &old))
+			count.remove(key, recordDigest(key, &old))
 		}
-		f.digest.add(key, &r, RecordHash(key, &r))
+		count.add(key, recordDigest(key, &r))
 		f.maxTime = max(f.maxTime, r.Stamp.Time)
+	}
+}
+
+// reap forgets the tombstones below a time.
+func (f *memFile) reap(below uint64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var keys []string
+	f.records.Scan(func(key string, r Record) bool {
+		if r.Deleted() && r.Stamp.Time < below {
+			keys = append(keys, key)
+		}
+		return true
+	})
+	count := tally{&f.digest, &f.tree}
+	for _, key := range keys {
+		if r, ok := f.records.Delete(key); ok {
+			count.remove([]byte(key), recordDigest([]byte(key), &r))
+		}
 	}
 }
 
@@ -88,6 +109,15 @@ func (s *memStore) Digest() Digest {
 	s.file.mu.RLock()
 	defer s.file.mu.RUnlock()
 	return s.file.digest
+}
+
+func (s *memStore) Tree() (Tree, error) {
+	if s.closed.Load() {
+		return Tree{}, ErrClosed
+	}
+	s.file.mu.RLock()
+	defer s.file.mu.RUnlock()
+	return s.file.tree, nil
 }
 
 func (s *memStore) ID() uint64 { return s.file.number }

@@ -130,7 +130,7 @@ func (m *Manager) mergeChunk(svc *service, p ring.Partition, body []byte) (int, 
 	if werr != nil {
 		return 0, werr
 	}
-	return len(writes), v.mergeWait(writes)
+	return len(writes), v.mergeFrom(replica, writes)
 }
 
 func checkPulled(body []byte, got map[string]int64) (whole bool, err error) {

@@ -334,11 +334,18 @@ func (rc *receiver) merge(svc *service, writes []Write) error {
 	if err != nil {
 		return err
 	}
+	if rc.open.Mode == modeMerge {
+		return v.mergeFrom(replica, writes)
+	}
 	return v.mergeWait(writes)
 }
 
-// mergeWait merges writes through the worker and waits until they are durable.
-func (v *vnode) mergeWait(writes []Write) error {
+// mergeWait merges writes that were kept for the vnode through the worker and waits
+// until they are durable.
+func (v *vnode) mergeWait(writes []Write) error { return v.mergeFrom(kept, writes) }
+
+// mergeFrom is mergeWait for writes of any origin but an effect.
+func (v *vnode) mergeFrom(from origin, writes []Write) error {
 	done := make(chan error, 1)
 	ok := v.post(func(v *vnode) {
 		switch g := v.gate.Load(); g.phase {
@@ -356,7 +363,7 @@ func (v *vnode) mergeWait(writes []Write) error {
 			done <- err
 			return
 		}
-		v.merge(writes, false, func(_ Stamp, err error) { done <- err })
+		v.merge(writes, from, func(_ Stamp, err error) { done <- err })
 	})
 	if !ok {
 		return ErrClosed

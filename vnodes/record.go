@@ -1,6 +1,11 @@
 package vnodes
 
-import "github.com/ringcore/ringcore/dataplane/wire"
+import (
+	"bytes"
+	"cmp"
+
+	"github.com/ringcore/ringcore/dataplane/wire"
+)
 
 // Stamp orders the versions of one record.
 type Stamp = wire.Stamp
@@ -22,12 +27,18 @@ type Record struct {
 func (r *Record) Deleted() bool { return r.Flags&FlagTombstone != 0 }
 
 // Newer is the one of two versions that has the newer stamp: the rule of services
-// without a Merger, and where the stamp of a merged record comes from.
+// without a Merger, and where the stamp of a merged record comes from. Two records of
+// one stamp differ only by a fault; all replicas choose the same of them.
 func (r Record) Newer(other Record) Record {
-	if other.Stamp.Compare(r.Stamp) > 0 {
+	if newer(&other, &r) {
 		return other
 	}
 	return r
+}
+
+// newer reports whether a replaces b where the newest stamp wins.
+func newer(a, b *Record) bool {
+	return cmp.Or(a.Stamp.Compare(b.Stamp), cmp.Compare(a.Flags, b.Flags), bytes.Compare(a.Value, b.Value)) > 0
 }
 
 // Write is one record under its key: the unit of effects, handoff and hints.

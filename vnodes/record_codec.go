@@ -101,24 +101,13 @@ func RecordHash(key []byte, r *Record) uint64 {
 	return h.Sum64()
 }
 
-// add counts r, the record under key, whose RecordHash is hash.
-func (d *Digest) add(key []byte, r *Record, hash uint64) {
-	d.Records++
-	if !r.Deleted() {
-		d.Live++
+// recordDigest is the digest of r alone, the record under key.
+func recordDigest(key []byte, r *Record) Digest {
+	d := Digest{Records: 1, Live: 1, Bytes: int64(len(key) + len(r.Value)), Sum: RecordHash(key, r)}
+	if r.Deleted() {
+		d.Live = 0
 	}
-	d.Bytes += int64(len(key) + len(r.Value))
-	d.Sum += hash
-}
-
-// remove undoes add.
-func (d *Digest) remove(key []byte, r *Record, hash uint64) {
-	d.Records--
-	if !r.Deleted() {
-		d.Live--
-	}
-	d.Bytes -= int64(len(key) + len(r.Value))
-	d.Sum -= hash
+	return d
 }
 
 // sum makes d the digest of what it and o describe.
@@ -138,10 +127,9 @@ func (d *Digest) subtract(o Digest) {
 }
 
 // digestOf is the digest of one record, which lies under key in its stored form.
-func digestOf(key, stored []byte) (d Digest) {
+func digestOf(key, stored []byte) Digest {
 	r := recordOf(stored)
-	d.add(key, &r, RecordHash(key, &r))
-	return d
+	return recordDigest(key, &r)
 }
 
 // Bounds of what a Store takes. Both leave room above what the doors let in.

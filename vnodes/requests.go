@@ -126,7 +126,11 @@ func (v *vnode) effect(r *wire.Request) {
 			return
 		}
 	}
-	v.merge(writes, fresh && v.svc.merger == nil, func(newer Stamp, err error) {
+	from := effect
+	if fresh && v.svc.merger == nil {
+		from = newWrite
+	}
+	v.merge(writes, from, func(newer Stamp, err error) {
 		switch {
 		case err != nil:
 			v.m.failErr(r, err)
@@ -138,18 +142,37 @@ func (v *vnode) effect(r *wire.Request) {
 	})
 }
 
+// origin says where writes come from that are merged.
+type origin uint8
+
+const (
+	newWrite origin = iota // an effect that something newer refuses
+	effect                 // any other effect
+	kept                   // hints, and what can be read of a damaged file
+	replica                // another replica's records, that has compared what it has
+)
+
 // merge merges writes into the store; done is told when the result is durable, or
-// at once of a newer stamp that refuses a fresh write. Worker only.
-func (v *vnode) merge(writes []Write, fresh bool, done func(newer Stamp, err error)) {
-	changed := writes[:0:0]
+// at once of a newer stamp that refuses a new write: of the floor, if that is what it
+// lies below. Of what was kept, that which lies below the floor is left out. Worker only.
+func (v *vnode) merge(writes []Write, from origin, done func(newer Stamp, err error)) {
+	changed, floor := writes[:0:0], v.tooOld(from)
 	for _, w := range writes {
 		have, ok, err := v.store.Latest(w.Key)
 		if err != nil {
 			done(Stamp{}, err)
 			return
 		}
+		if !ok && w.Record.Stamp.Time < floor {
+			v.m.compares.counts.late.Add(1)
+			if from != kept {
+				done(Stamp{Time: floor}, nil)
+				return
+			}
+			continue
+		}
 		if ok {
-			if fresh && have.Stamp.Compare(w.Record.Stamp) > 0 {
+			if from == newWrite && have.Stamp.Compare(w.Record.Stamp) > 0 {
 				done(have.Stamp, nil)
 				return
 			}

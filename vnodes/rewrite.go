@@ -177,7 +177,7 @@ func createStoreFile(fsys fileSystem, path string, id Identity, state *fileState
 	}
 	w := newBoltWriter(out)
 	w.begin(recordsBucket)
-	err = errors.Join(w.finishStore(id, state), out.Close())
+	err = errors.Join(w.finishStore(id, state, nil), out.Close())
 	var f *boltFile
 	if err == nil {
 		f, err = mapBolt(part, false)
@@ -204,14 +204,15 @@ func (s *diskStore) copyTo(path string, w *writing) (state fileState, err error)
 	if err := s.view(c.records); err != nil {
 		return state, err
 	}
-	if err := c.w.finishStore(s.id, &c.state); err != nil {
+	if err := c.w.finishStore(s.id, &c.state, &c.tree); err != nil {
 		return state, err
 	}
 	return c.state, nil
 }
 
-// finishStore writes what a store's file says of itself, and ends it.
-func (w *boltWriter) finishStore(id Identity, state *fileState) error {
+// finishStore writes what a store's file says of itself, and ends it. An empty one
+// has no tree.
+func (w *boltWriter) finishStore(id Identity, state *fileState, tree *Tree) error {
 	b, err := json.Marshal(id)
 	if err != nil {
 		return err
@@ -219,6 +220,9 @@ func (w *boltWriter) finishStore(id Identity, state *fileState) error {
 	w.begin(metaBucket)
 	w.put([]byte(identityKey), seal(identityKey, b))
 	w.put([]byte(stateKey), seal(stateKey, state.encode()))
+	if tree != nil {
+		w.put([]byte(treeKey), seal(treeKey, tree.append(nil)))
+	}
 	return w.finishFile()
 }
 
@@ -228,6 +232,7 @@ type recordCopy struct {
 	from  *writing
 	order []uint32  // what of the table is to come
 	state fileState // of the new file
+	tree  Tree      // of the new file
 	err   error
 	y     yielder
 
@@ -235,6 +240,9 @@ type recordCopy struct {
 }
 
 func (c *recordCopy) records(r *boltReader) error {
+	if err := readTree(r.tx, &c.tree); err != nil {
+		return err
+	}
 	c.w.begin(recordsBucket)
 	if err := r.pages.walk(nil, c.old); err != nil {
 		return err
@@ -268,7 +276,7 @@ func (c *recordCopy) old(key, stored []byte) bool {
 		return false
 	}
 	if c.reaps(&r) {
-		c.state.digest.remove(key, &r, RecordHash(key, &r))
+		c.count().remove(key, recordDigest(key, &r))
 		return true
 	}
 	c.w.put(key, stored)
@@ -285,17 +293,19 @@ func (c *recordCopy) newer(key, old []byte) {
 		if c.err = err; err != nil {
 			return
 		}
-		c.state.digest.remove(key, &r, RecordHash(key, &r))
+		c.count().remove(key, recordDigest(key, &r))
 	} else {
 		key = c.from.t.key(number)
 	}
 	stored := c.from.t.version(c.from.t.keys[number].newest).stored
 	if r := recordOf(stored); !c.reaps(&r) {
-		c.state.digest.sum(digestOf(key, stored))
+		c.count().add(key, digestOf(key, stored))
 		c.w.put(key, stored)
 	}
 	c.y.yield()
 }
+
+func (c *recordCopy) count() tally { return tally{&c.state.digest, &c.tree} }
 
 // reaps reports whether r is a tombstone that is not needed any more.
 func (c *recordCopy) reaps(r *Record) bool { return r.Deleted() && r.Stamp.Time < c.from.floor }

@@ -72,7 +72,7 @@ func (p *boltPage) salvage() (writes []Write) {
 		if err != nil || klen == 0 || vlen > longestSalvaged || ne.Uint32(e)&boltBucketFlag != 0 {
 			continue
 		}
-		if k := string(key); k == identityKey || k == stateKey {
+		if k := string(key); k == identityKey || k == stateKey || k == treeKey {
 			continue // of the file itself: sealed as records are
 		}
 		value, err := p.bytes(at+pos+klen, vlen)

@@ -138,8 +138,8 @@ func TestScrubOfLog(t *testing.T) {
 		if err != nil {
 			t.Fatalf("byte %d: %v", at, err)
 		}
-		if want, _ := model.digest(); after.Digest() != want {
-			t.Errorf("byte %d: %+v, not %+v", at, after.Digest(), want)
+		if err := model.miscounts(after); err != nil {
+			t.Errorf("byte %d: %v", at, err)
 		}
 	}
 }

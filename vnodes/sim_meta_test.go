@@ -124,6 +124,32 @@ func (v *view) Keepers() []ring.NodeID { return v.Others() }
 func (v *view) Alone() bool            { return len(v.Others()) == 0 }
 func (v *view) Leaving() bool          { return v.n.leaving.Load() }
 
+func (v *view) Floor(p ring.Partition) (floor, reap uint64) {
+	f := v.state().floors[p]
+	return f.floor, f.reap
+}
+
+// Raise keeps to the rules that the real metadata has a test of.
+func (v *view) Raise(_ context.Context, rises []FloorRise, asked []ring.NodeID) error {
+	w := v.n.w
+	for id := range w.nodes {
+		if !slices.Contains(asked, id) {
+			return wire.Errorf(wire.Conflict, "%s was not asked", id)
+		}
+	}
+	err := w.commit(func(s *simState) error {
+		for _, r := range rises {
+			moving := slices.ContainsFunc(s.open, func(o Session) bool { return o.Partition == r.Partition })
+			if f := &s.floors[r.Partition]; !moving && s.ring.Gen(r.Partition) == r.Gen && r.Time > f.floor {
+				*f = simFloor{floor: r.Time, reap: f.floor}
+			}
+		}
+		return nil
+	})
+	v.learn(w.state())
+	return err
+}
+
 func (v *view) Dial(ctx context.Context, node ring.NodeID) (Stream, error) {
 	if v.isDead() {
 		return nil, io.ErrClosedPipe

@@ -68,7 +68,7 @@ func (n *simNode) startAt(st *simState) *Manager {
 	v.st = st
 	cfg := Config{
 		ClusterID: "sim", Node: n.id, Dir: n.dir, Memory: n.memory, Services: n.services, Fresh: !n.born,
-		Rings: v, Transfers: v, Dialer: v, Up: func(id ring.NodeID) bool { return n.w.nodes[id].up() }, Logger: n.log.logger(),
+		Rings: v, Transfers: v, Floors: v, Dialer: v, CompareEvery: -1, Up: func(id ring.NodeID) bool { return n.w.nodes[id].up() }, Logger: n.log.logger(),
 	}
 	if n.tune != nil {
 		n.tune(&cfg)

@@ -30,7 +30,12 @@ type simState struct {
 	ring  *ring.Ring
 	open  []Session
 	ended map[string]bool // committed or not, by session id
+
+	floors [simQ]simFloor
 }
+
+// simFloor is a partition's floor, and what it was before.
+type simFloor struct{ floor, reap uint64 }
 
 // fate is what becomes of a proposal.
 type fate int
@@ -100,7 +105,7 @@ func (w *world) ring() *ring.Ring { return w.state().ring }
 func (w *world) commit(change func(s *simState) error) error {
 	w.mu.Lock()
 	old := w.states[len(w.states)-1]
-	s := &simState{ring: old.ring, open: slices.Clone(old.open), ended: make(map[string]bool)}
+	s := &simState{ring: old.ring, open: slices.Clone(old.open), ended: make(map[string]bool), floors: old.floors}
 	for id, c := range old.ended {
 		s.ended[id] = c
 	}

@@ -139,6 +139,16 @@ func (s *slotStore) Digest() Digest {
 	return st.Digest()
 }
 
+// Tree implements Store.
+func (s *slotStore) Tree() (Tree, error) {
+	st, err := s.get()
+	if st == nil {
+		return Tree{}, err
+	}
+	t, err := st.Tree()
+	return t, s.notice(err)
+}
+
 // ID implements Store. It makes the file if there is none: from then on the data
 // have a name.
 func (s *slotStore) ID() uint64 {

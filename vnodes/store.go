@@ -30,6 +30,8 @@ type Store interface {
 	// Digest describes the appended state: number of records, tombstones included,
 	// and the sum over them of RecordHash. Two stores with equal digests hold the same.
 	Digest() Digest
+	// Tree is the hash tree of the appended state, exact as of one moment of the call.
+	Tree() (Tree, error)
 	// ID names these data, from when the store was made until it is dropped: no other
 	// store has ever had it, so that whoever has lost its data comes back with another.
 	// It is 0 once a store that was never written to is closed, or cannot be opened.

@@ -8,7 +8,7 @@ import (
 )
 
 // ServeStream answers a stream that another node has opened with the request
-// first: OpHandoff, OpPull, OpConfirm, OpHintsFor or OpHolds. It returns when the stream has ended.
+// first: OpHandoff, OpPull, OpConfirm, OpHintsFor, OpHolds, OpCompare or OpKeeps. It returns when the stream has ended.
 func (m *Manager) ServeStream(ctx context.Context, st Stream, first wire.Frame) {
 	if !m.enter() {
 		return
@@ -32,6 +32,10 @@ func (m *Manager) ServeStream(ctx context.Context, st Stream, first wire.Frame) 
 		m.serveHintsFor(&answer, &first)
 	case wire.OpHolds:
 		m.serveHolds(ctx, &answer, &first)
+	case wire.OpCompare:
+		m.serveCompare(ctx, &answer, &first)
+	case wire.OpKeeps:
+		m.serveKeeps(&answer, &first)
 	default:
 		answer.fail(&first, wire.Errorf(wire.BadRequest, "operation %d on a stream", first.Op))
 	}

@@ -36,6 +36,7 @@ type table struct {
 	// What the records in the table change in the digest of what lies below them, the
 	// uncounted ones left out: for those nobody has looked yet what they replace.
 	delta     Digest
+	tree      *Tree // the same of the hash tree; nil while nothing is counted
 	uncounted int
 	maxTime   uint64 // of the store, when the table was frozen
 }
@@ -103,8 +104,9 @@ func (t *table) put(key []byte, hash uint64, number uint32, had bool, r *Record,
 	if had {
 		old := t.version(k.newest)
 		if old.counted {
-			t.delta.subtract(digestOf(key, old.stored))
-			t.delta.sum(digestOf(key, v))
+			count := t.tally()
+			count.remove(key, digestOf(key, old.stored))
+			count.add(key, digestOf(key, v))
 			t.mark(p)
 		}
 		if old.at < durable {
@@ -124,10 +126,19 @@ func (t *table) put(key []byte, hash uint64, number uint32, had bool, r *Record,
 // count takes the version at p, which is under key and not counted yet, and
 // replaces old, into the table's delta.
 func (t *table) count(key []byte, p place, old Digest) {
-	t.delta.sum(digestOf(key, t.version(p).stored))
-	t.delta.subtract(old)
+	count := t.tally()
+	count.add(key, digestOf(key, t.version(p).stored))
+	count.remove(key, old)
 	t.mark(p)
 	t.uncounted--
+}
+
+// tally is what counts the table's records.
+func (t *table) tally() tally {
+	if t.tree == nil {
+		t.tree = new(Tree)
+	}
+	return tally{&t.delta, t.tree}
 }
 
 // uncount takes everything out of the table's delta again.
@@ -135,7 +146,7 @@ func (t *table) uncount() {
 	for i := range t.keys {
 		t.unmark(t.keys[i].newest)
 	}
-	t.delta, t.uncounted = Digest{}, len(t.keys)
+	t.delta, t.tree, t.uncounted = Digest{}, nil, len(t.keys)
 }
 
 // find is the number of key, whose hash is given.

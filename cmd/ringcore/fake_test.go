@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/ringcore/ringcore/admin"
 	"github.com/ringcore/ringcore/admin/problem"
@@ -64,6 +65,27 @@ func (f *fakeCluster) Transfers(context.Context) (admin.TransfersView, error) {
 		Session: "s1", Kind: "move", Service: "kv", Partition: 5, Slot: 1, From: "n1", To: "n3", Phase: "fold",
 		Records: 1000, Bytes: 2_500_000, Percent: 12.5, BytesPerS: 50_000, ETAS: 350,
 	}}}, nil
+}
+
+func (f *fakeCluster) Repair(_ context.Context, req admin.RepairRequest) (admin.RepairStarted, error) {
+	if req.Partition != nil && *req.Partition > 63 {
+		return admin.RepairStarted{}, wire.Errorf(wire.BadRequest, "there is no partition %d: they are 0 to 63", *req.Partition)
+	}
+	started := admin.RepairStarted{ID: "r1", Partitions: 64, Nodes: []string{"n1", "n2"}}
+	if req.Node == "n3" {
+		started = admin.RepairStarted{ID: "r2", Partitions: 1, Nodes: []string{"n1"}, Skipped: []int{7}}
+	}
+	return started, nil
+}
+
+func (f *fakeCluster) Repairs(context.Context) (admin.RepairsView, error) {
+	begun := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	ended := begun.Add(1500 * time.Millisecond)
+	return admin.RepairsView{Repairs: []admin.RepairView{
+		{ID: "r2", Node: "n1", Partitions: 1, Done: 1, Failed: 1, Started: begun, Ended: &ended, Errors: []string{"partition 8: it is moving"}},
+		{ID: "r1", Node: "n1", Partitions: 40, Done: 40, Started: begun, Ended: &ended, Compared: 5000, Sent: 10, Received: 20, Unreached: []string{"n3"}},
+		{ID: "r1", Node: "n2", Partitions: 24, Done: 24, Started: begun, Ended: &ended, Compared: 3000},
+	}}, nil
 }
 
 func (f *fakeCluster) Preflist(_ context.Context, _ string, _ []byte, n int) ([]admin.PreflistEntry, error) {

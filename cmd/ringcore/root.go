@@ -60,6 +60,7 @@ func (a *app) rootCommand() *cobra.Command {
 	root.AddCommand(
 		a.startCommand(), a.devCommand(),
 		a.pingCommand(), a.kvCommand(), a.clusterCommand(), a.ringCommand(), a.nodeCommand(), a.transfersCommand(),
+		a.repairCommand(), a.repairsCommand(),
 		a.benchCommand(), a.versionCommand(),
 		&cobra.Command{Use: "exit-codes", Short: "What the exit codes mean", Long: "The exit codes:\n\n" + exitCodesHelp},
 	)

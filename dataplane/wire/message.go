@@ -29,11 +29,15 @@ const (
 	OpGossipHello Op = 24 // addresses and epoch of the calling node: body JSON Introduction, reply the same
 	OpHintCheck   Op = 25 // newest hint records held for a key: reserved
 	OpHintStores  Op = 26 // which hints of a service does this node hold, for whomever: reply body a row of HintStores
+	OpRepair      Op = 30 // compare every record of some partitions with their other replicas: body JSON; reply body empty
+	OpRepairs     Op = 31 // what this node has compared: reply body JSON
 
 	// Stream connections.
 	OpHandoff Op = 32 // body JSON, then chunks; see vnodes
 	OpPull    Op = 33 // ask a replica to send its records of a partition; see vnodes
 	OpHolds   Op = 34 // a node keeps hints for another one: body JSON; see vnodes
+	OpCompare Op = 40 // compare a partition's records of one service with another replica's; see vnodes
+	OpKeeps   Op = 41 // for which partitions does this node keep writes of others that are on their way: body and reply JSON
 
 	// Stranger connections.
 	OpIntroduce Op = 48 // who are you: body and reply JSON Introduction
