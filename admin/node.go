@@ -1,6 +1,10 @@
 package admin
 
-import "context"
+import (
+	"context"
+
+	"github.com/ringcore/ringcore/dataplane/wire"
+)
 
 // Node is what the API needs of the node that it speaks for. All methods may be
 // called from any goroutine. Errors that are *wire.Error keep their code on the
@@ -8,6 +12,7 @@ import "context"
 type Node interface {
 	Views
 	Changes
+	Buckets
 	Signals
 }
 
@@ -30,6 +35,13 @@ type Changes interface {
 	// Leave begins the leaving of a member; it is over when the member has handed off
 	// all that it owns.
 	Leave(ctx context.Context, req LeaveRequest) error
+}
+
+// Buckets tell the properties of buckets and change them.
+type Buckets interface {
+	Bucket(ctx context.Context, name string) (wire.BucketProps, error)
+	// SetBucket changes what change names, and returns all properties.
+	SetBucket(ctx context.Context, name string, change wire.BucketChange) (wire.BucketProps, error)
 }
 
 // Signals tell how this node fares.

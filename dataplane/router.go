@@ -28,7 +28,9 @@ type RouterConfig struct {
 	OpenStream func(ctx context.Context, node ring.NodeID) (FrameStream, error)
 	// Up reports whether node is probably reachable. It may be called from any
 	// goroutine and must not block.
-	Up             func(node ring.NodeID) bool
+	Up func(node ring.NodeID) bool
+	// Buckets tells the properties of a bucket, as Up may be called; nil if none has any.
+	Buckets        func(bucket string) wire.BucketProps
 	Logger         *slog.Logger  // slog.Default() if nil
 	DefaultTimeout time.Duration // of requests without a deadline; 5 s if zero
 }
@@ -47,6 +49,7 @@ type Router struct {
 	peers   Sender
 	open    func(ctx context.Context, node ring.NodeID) (FrameStream, error)
 	up      func(node ring.NodeID) bool
+	buckets func(bucket string) wire.BucketProps
 	log     *slog.Logger
 	timeout time.Duration
 
@@ -72,7 +75,7 @@ func NewRouter(c RouterConfig) *Router {
 		c.OpenStream = func(ctx context.Context, node ring.NodeID) (FrameStream, error) { return p.Stream(ctx, node) }
 	}
 	r := &Router{
-		self: c.Self, rings: c.Rings, local: c.Local, peers: c.Peers, open: c.OpenStream, up: c.Up,
+		self: c.Self, rings: c.Rings, local: c.Local, peers: c.Peers, open: c.OpenStream, up: c.Up, buckets: c.Buckets,
 		log: c.Logger, timeout: c.DefaultTimeout,
 	}
 	r.stop, r.cancel = context.WithCancel(context.Background())
@@ -146,6 +149,10 @@ func (r *Router) do(o *operation) {
 		return
 	}
 	o.info = info
+	if r.buckets != nil {
+		props := r.buckets(o.call.Bucket)
+		props.Fill(&o.call, o.op == wire.OpQuery)
+	}
 	if o.op == wire.OpCommand {
 		o.blind = info.Blind != nil && info.Blind(o.call.Body)
 		if o.call.ID == 0 {

@@ -79,6 +79,8 @@ func (s *State) apply(c *Command) (changed bool, err error) {
 		return s.abort(c)
 	case opSettle:
 		return s.settle()
+	case opBucket:
+		return s.bucket(c.Bucket, c.Props)
 	}
 	return false, wire.Errorf(wire.NotSupported, "unknown command %q", c.Op)
 }

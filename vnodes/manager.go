@@ -79,8 +79,9 @@ type Config struct {
 	Transfers Transfers
 	Dialer    Dialer
 	Up        func(ring.NodeID) bool
-	Logger    *slog.Logger     // slog.Default() if nil
-	Now       func() time.Time // time.Now if nil: the wall clock
+	Logger    *slog.Logger           // slog.Default() if nil
+	Now       func() time.Time       // time.Now if nil: the wall clock
+	Actor     func(id uint64) uint64 // what Tx.Actor says of a copy; as it is if nil. For tests that compare nodes
 
 	DiskLow      Mark // free room below which partitions do not move here; see DiskOptions
 	DiskCritical Mark // free room below which writes are refused

@@ -58,7 +58,7 @@ func (v *vnode) command(r *wire.Request) {
 	}
 	tx := &Tx{
 		partition: v.id.partition, bucket: r.Call.Bucket, key: r.Call.Key, store: v.store,
-		partial: v.id.fallback != "",
+		partial: v.id.fallback != "", rename: v.m.cfg.Actor,
 		stamp:   func(have Stamp) (Stamp, error) { return v.m.stamp(have, r.Call.ID) },
 	}
 	reply, err := v.call(func() ([]byte, error) { return (*v.user.Load()).Command(tx, r.Call.Body) })
@@ -112,7 +112,7 @@ func (v *vnode) effect(r *wire.Request) {
 			return
 		}
 	}
-	v.merge(writes, fresh && v.svc.merger == nil, func(newer Stamp, err error) {
+	v.merge(writes, fresh, func(newer Stamp, err error) {
 		switch {
 		case err != nil:
 			v.m.failErr(r, err)
@@ -135,13 +135,13 @@ func (v *vnode) merge(writes []Write, fresh bool, done func(newer Stamp, err err
 			return
 		}
 		if ok {
-			if fresh && have.Stamp.Compare(w.Record.Stamp) > 0 {
-				done(have.Stamp, nil)
-				return
-			}
-			merged, err := v.mergeRecord(w.Key, have, w.Record)
-			if err != nil {
+			merged, superseded, err := v.mergeRecord(w.Key, have, w.Record, fresh)
+			switch {
+			case err != nil:
 				done(Stamp{}, err)
+				return
+			case superseded:
+				done(have.Stamp, nil)
 				return
 			}
 			if sameRecord(&merged, &have) {
@@ -160,13 +160,16 @@ func (v *vnode) merge(writes []Write, fresh bool, done func(newer Stamp, err err
 	})
 }
 
-// mergeRecord is the service's merge of two versions.
-func (v *vnode) mergeRecord(key []byte, have, incoming Record) (merged Record, err error) {
+// mergeRecord is the service's merge of two versions, unless incoming is a fresh
+// write and superseded.
+func (v *vnode) mergeRecord(key []byte, have, incoming Record, fresh bool) (merged Record, superseded bool, err error) {
 	_, err = v.call(func() ([]byte, error) {
-		merged = v.svc.merge(key, have, incoming)
+		if superseded = fresh && v.svc.superseded(key, have, incoming); !superseded {
+			merged = v.svc.merge(key, have, incoming)
+		}
 		return nil, nil
 	})
-	return merged, err
+	return merged, superseded, err
 }
 
 // query answers a read beside the worker. What it read counts only if the vnode

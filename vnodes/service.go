@@ -16,6 +16,7 @@ type service struct {
 	Service
 	id     uint32
 	merger Merger         // nil: the newest stamp wins
+	judge  Superseder     // nil: by the stamp, without a Merger; never, with one
 	blind  BlindCommander // nil: every command reads
 	proto  Vnode          // answers questions of kind; never runs a command
 
@@ -34,6 +35,7 @@ func newService(s Service, q int) (*service, error) {
 	}
 	svc := &service{Service: s, id: wire.ServiceID(s.Name), proto: s.New(0), vnodes: make([]atomic.Pointer[vnode], q)}
 	svc.merger, _ = svc.proto.(Merger)
+	svc.judge, _ = svc.proto.(Superseder)
 	svc.blind, _ = svc.proto.(BlindCommander)
 	return svc, nil
 }
@@ -75,6 +77,17 @@ func (s *service) merge(key []byte, have, incoming Record) Record {
 		return incoming
 	}
 	return have
+}
+
+// superseded reports whether have would hide what the new write fresh brings.
+func (s *service) superseded(key []byte, have, fresh Record) bool {
+	switch {
+	case s.judge != nil:
+		return s.judge.Superseded(key, have, fresh)
+	case s.merger != nil:
+		return false
+	}
+	return have.Stamp.Compare(fresh.Stamp) > 0
 }
 
 // info is what routing must know.

@@ -20,6 +20,7 @@ type Tx struct {
 	key       []byte
 	store     Store
 	stamp     func(have Stamp) (Stamp, error) // issues a stamp newer than have; nil in a query or coverage call
+	rename    func(actor uint64) uint64       // what Actor says instead; nil for as it is
 	partial   bool                            // a fallback: what it does not hold may exist elsewhere
 	writes    []Write
 	err       error
@@ -66,6 +67,17 @@ func (t *Tx) Record(key []byte) (Record, bool) {
 	return r, ok && t.err == nil
 }
 
+// Held is Record for blind commands: a fallback, which may not know of a record that
+// the owner has, reports none, instead of failing the call.
+func (t *Tx) Held(key []byte) (Record, bool) {
+	if t.err != nil {
+		return Record{}, false
+	}
+	r, ok, err := t.read(key)
+	t.err = err
+	return r, ok && err == nil
+}
+
 // read looks at t's own writes, then at the store: as of the last append in a
 // command, as of the last sync in a query.
 func (t *Tx) read(key []byte) (Record, bool, error) {
@@ -94,6 +106,8 @@ func (t *Tx) Actor() uint64 {
 	actor := t.store.ID()
 	if actor == 0 {
 		t.err = wire.Errorf(wire.Unavailable, "the partition's store cannot be opened")
+	} else if t.rename != nil {
+		actor = t.rename(actor)
 	}
 	return actor
 }
@@ -118,6 +132,10 @@ func (t *Tx) Put(key, value []byte) { t.write(key, 0, bytes.Clone(value)) }
 
 // Delete leaves a tombstone under key, so that the deletion reaches every replica.
 func (t *Tx) Delete(key []byte) { t.write(key, FlagTombstone, nil) }
+
+// Bury leaves a tombstone with a value under key, for a Merger that must know of a
+// deletion what it has deleted. The value is copied.
+func (t *Tx) Bury(key, value []byte) { t.write(key, FlagTombstone, bytes.Clone(value)) }
 
 func (t *Tx) write(key []byte, flags RecordFlags, value []byte) {
 	if t.err != nil {

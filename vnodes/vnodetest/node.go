@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -31,19 +32,33 @@ type node struct {
 	info wire.ServiceInfo
 	now  atomic.Int64 // milliseconds since 1970
 	m    *vnodes.Manager
+
+	mu     sync.Mutex        // guards actors
+	actors map[uint64]uint64 // a number for each copy of a partition, in the order of their first use
 }
 
 // open starts a node with its files in dir; with records in memory if dir is empty.
 func (s *suite) open(number nodeNumber, dir string) (*node, error) {
-	n := &node{s: s}
+	n := &node{s: s, actors: map[uint64]uint64{}}
 	n.now.Store(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC).UnixMilli())
 	world := &lonely{ring: ring.New(partitions, cmp.Or(s.service.N, ring.DefaultReplicas), number.id())}
 	n.cfg = vnodes.Config{
 		ClusterID: "vnodetest", Node: number.id(), Dir: dir, Memory: dir == "", Fresh: true, Services: []vnodes.Service{s.service},
 		Rings: world, Transfers: world, Dialer: world, Up: func(ring.NodeID) bool { return true },
-		Logger: s.log, Now: func() time.Time { return time.UnixMilli(n.now.Load()) },
+		Actor: func(id uint64) uint64 { return uint64(number)<<32 + n.actor(id) }, Logger: s.log, Now: func() time.Time { return time.UnixMilli(n.now.Load()) },
 	}
 	return n, n.start()
+}
+
+// actor is the number of a copy of a partition: the same on every node on which the
+// same commands run, so that what they write can be compared.
+func (n *node) actor(id uint64) uint64 {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.actors[id] == 0 {
+		n.actors[id] = uint64(len(n.actors)) + 1
+	}
+	return n.actors[id]
 }
 
 func (n *node) start() error {
