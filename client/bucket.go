@@ -10,7 +10,10 @@ import (
 
 // Keys hands every key of a bucket to emit; see Cover.
 func (c *Client) Keys(ctx context.Context, bucket string, o CoverOptions, emit func(*Item) error) (Coverage, error) {
-	return c.list(ctx, codec.CoverKeys, bucket, o, emit)
+	return c.list(ctx, codec.CoverKeys, bucket, o, func(it *Item) error {
+		it.Value = nil // of a key with siblings it says what has been seen of it
+		return emit(it)
+	})
 }
 
 // Values is Keys with the values: a key of several values comes once with each, the

@@ -103,7 +103,7 @@ func (o *Object) Forget(c Context) {
 // Put adds s, which o's own copy of the records takes: s.Actor names the copy, and
 // s.Time is later than all that it has seen. A sibling of the same write gives way.
 func (o *Object) Put(s Sibling) {
-	o.Siblings = append(slices.DeleteFunc(slices.Clone(o.Siblings), func(x Sibling) bool { return x.ID == s.ID }), s)
+	o.Siblings = append(slices.DeleteFunc(slices.Clone(o.Siblings), func(x Sibling) bool { return x.ID == s.ID && s.ID != 0 }), s)
 	o.seen = o.seen.join(seen{s.Dot}, o.Base.Stamp.Time)
 }
 
