@@ -59,7 +59,7 @@ func (v *vnode) command(r *wire.Request) {
 	tx := &Tx{
 		partition: v.id.partition, bucket: r.Call.Bucket, key: r.Call.Key, store: v.store,
 		partial: v.id.fallback != "", rename: v.m.cfg.Actor,
-		stamp:   func(have Stamp) (Stamp, error) { return v.m.stamp(have, r.Call.ID) },
+		stamp: func(have Stamp) (Stamp, error) { return v.m.stamp(have, r.Call.ID) },
 	}
 	reply, err := v.call(func() ([]byte, error) { return (*v.user.Load()).Command(tx, r.Call.Body) })
 	if errors.Is(err, errPanicked) {

@@ -28,7 +28,7 @@ type fakeCluster struct {
 	missing  bool              // a listing does not see partition 7
 	values   map[string]string // under "bucket key"
 	props    map[string]wire.BucketProps
-	requests []string          // of the key/value API
+	requests []string // of the key/value API
 }
 
 var fakeNames = []string{"n1", "n2", "n3"}
