@@ -90,7 +90,7 @@ func (c *Client) Put(ctx context.Context, bucket string, key, value []byte, o Wr
 	if err := errors.Join(codec.CheckKey(bucket, key), codec.CheckValue(value)); err != nil {
 		return err
 	}
-	cmd := codec.Command{Op: codec.OpPut, Context: o.Context.Context, Expires: o.expires(), Value: value}
+	cmd := codec.Command{Op: codec.OpPut, Context: o.Context.seen, Expires: o.expires(), Value: value}
 	if cond := o.cond(); cond != 0 {
 		cmd.Op, cmd.Cond = codec.OpPutIf, cond
 		return c.putIf(ctx, bucket, key, cmd, &o)
@@ -167,7 +167,7 @@ func (c *Client) Delete(ctx context.Context, bucket string, key []byte, o WriteO
 	if seen.IsZero() {
 		seen = old.Context
 	}
-	_, err = c.command(ctx, bucket, key, &codec.Command{Op: codec.OpDelete, Context: seen.Context}, &o)
+	_, err = c.command(ctx, bucket, key, &codec.Command{Op: codec.OpDelete, Context: seen.seen}, &o)
 	return old, err
 }
 

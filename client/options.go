@@ -51,7 +51,14 @@ type WriteOptions struct {
 }
 
 // Context is the causal context of a read: hand it back with the write that follows.
-type Context struct{ codec.Context }
+// Contexts can be compared.
+type Context struct{ seen codec.Context }
+
+// String is c as text, as in HTTP's X-Ringcore-Context; empty for the zero Context.
+func (c Context) String() string { return c.seen.String() }
+
+// IsZero reports whether c is the zero Context, that of no read.
+func (c Context) IsZero() bool { return c.seen.IsZero() }
 
 // ParseContext undoes a Context's String.
 func ParseContext(s string) (Context, error) {
