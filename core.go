@@ -97,7 +97,7 @@ func (c *core) open(first *metadata.State) error {
 		return err
 	}
 	c.router = dataplane.NewRouter(dataplane.RouterConfig{
-		Self: c.self.ID, Rings: rings{c}, Local: c.vnodes, Peers: c.peers, Up: c.live.MaybeUp, Held: c.vnodes.Held, Logger: c.n.log,
+		Self: c.self.ID, Rings: rings{c}, Local: c.vnodes, Peers: c.peers, Up: c.live.MaybeUp, Held: c.vnodes.Held, Buckets: c.bucket, Logger: c.n.log,
 		Members: func() []ring.NodeID { return append(c.others(), c.self.ID) },
 		OpenStream: func(ctx context.Context, node ring.NodeID) (dataplane.FrameStream, error) {
 			return c.peers.Stream(ctx, node)
@@ -125,7 +125,7 @@ func (c *core) watchStorage() {
 func (c *core) openVnodes(dir string, fresh bool) error {
 	services := c.n.cfg.Services
 	if !c.n.cfg.WithoutKV {
-		services = append([]Service{kv.Service(0, c.self.ID)}, services...)
+		services = append([]Service{kv.Service(0, c.self.ID, c.siblings)}, services...)
 	}
 	low, critical, err := c.n.cfg.marks()
 	if err != nil {

@@ -359,7 +359,7 @@ func (n *Node) KV() *kv.KV {
 	if n.cfg.WithoutKV {
 		return nil
 	}
-	return kv.New(kvCluster{n}, func() int { return n.replicas() })
+	return kv.New(kvCluster{n}, n.replicas, n.siblings)
 }
 
 // replicas is how many replicas the cluster keeps.

@@ -72,6 +72,8 @@ func (a *api) routes() []route {
 		{"GET", "/v1/repairs", "what repairs have found, and when partitions were compared", a.getRepairs},
 		{"GET", "/v1/preflist", "?bucket=B&key=K&n=3: the places of a key", a.getPreflist},
 		{"GET", "/v1/events", "server-sent events: ring, member, transfer", a.getEvents},
+		{"GET", "/v1/buckets/{bucket}", "the bucket's properties", a.getBucket},
+		{"PUT", "/v1/buckets/{bucket}", `{"siblings":true,"w":"all"}: changes those that are named`, a.putBucket},
 		{"POST", "/v1/cluster/join", `{"seed":"host:port","commit":true}: this node joins that cluster`, a.postJoin},
 		{"POST", "/v1/cluster/leave", `{"node":"n2","commit":true}: a member hands off and leaves`, a.postLeave},
 	}
@@ -93,8 +95,6 @@ var laterRoutes = []struct{ method, path, feature string }{
 	{"POST", "/v1/cluster/commit", "committing a plan"},
 	{"POST", "/v1/node/drain", "draining a node"},
 	{"POST", "/v1/node/resume", "draining a node"},
-	{"GET", "/v1/buckets/{bucket}", "bucket properties"},
-	{"PUT", "/v1/buckets/{bucket}", "bucket properties"},
 }
 
 // kvRoutes mounts kv. The lines without a handler are for the index page.

@@ -117,6 +117,17 @@ func TestRepair(t *testing.T) {
 	}
 }
 
+func TestBuckets(t *testing.T) {
+	base := serve(t, &fakeNode{}, admin.Options{})
+	if got := do(t, "PUT", base+"/v1/buckets/b", `{"siblings":true,"w":2,"r":"one","sloppy":false}`); got.status != 200 {
+		t.Errorf("set: %d %s", got.status, got.body)
+	}
+	want := `{"r":1,"w":2,"pr":"default","pw":"default","sloppy":false,"siblings":true}` + "\n"
+	if got := do(t, "GET", base+"/v1/buckets/b", ""); got.status != 200 || got.body != want {
+		t.Errorf("get: %d %s", got.status, got.body)
+	}
+}
+
 // TestProblems: every refusal is a problem document with a stable code, and what
 // is refused does not reach the node.
 func TestProblems(t *testing.T) {
@@ -151,8 +162,9 @@ func TestProblems(t *testing.T) {
 		{"clear plan", "DELETE /v1/cluster/plan", "", 501, "not_supported"},
 		{"commit", "POST /v1/cluster/commit", `{}`, 501, "not_supported"},
 		{"drain", "POST /v1/node/drain", `{}`, 501, "not_supported"},
-		{"bucket", "GET /v1/buckets/b", "", 501, "not_supported"},
-		{"set bucket", "PUT /v1/buckets/b", `{}`, 501, "not_supported"},
+		{"bucket without a word", "PUT /v1/buckets/b", ``, 400, "bad_request"},
+		{"bucket with an unknown property", "PUT /v1/buckets/b", `{"n_val":3}`, 400, "bad_request"},
+		{"bucket with no quorum", "PUT /v1/buckets/b", `{"w":"some"}`, 400, "bad_request"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -14,6 +14,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/ringcore/ringcore/admin"
+	"github.com/ringcore/ringcore/dataplane/wire"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -29,6 +30,7 @@ type fakeNode struct {
 	leaves   []admin.LeaveRequest
 	repairs  []admin.RepairRequest
 	preflist preflistArgs
+	props    wire.BucketProps
 }
 
 type preflistArgs struct {
@@ -114,6 +116,19 @@ func (f *fakeNode) Leave(_ context.Context, req admin.LeaveRequest) error {
 	defer f.mu.Unlock()
 	f.leaves = append(f.leaves, req)
 	return f.err
+}
+
+func (f *fakeNode) Bucket(context.Context, string) (wire.BucketProps, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.props, f.err
+}
+
+func (f *fakeNode) SetBucket(_ context.Context, _ string, c wire.BucketChange) (wire.BucketProps, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.props = f.props.With(&c)
+	return f.props, f.err
 }
 
 func (f *fakeNode) Name() string { return "n1" }

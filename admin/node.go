@@ -1,6 +1,10 @@
 package admin
 
-import "context"
+import (
+	"context"
+
+	"github.com/ringcore/ringcore/dataplane/wire"
+)
 
 // Node is what the API needs of the node that it speaks for. All methods may be
 // called from any goroutine. Errors that are *wire.Error keep their code on the
@@ -8,6 +12,7 @@ import "context"
 type Node interface {
 	Views
 	Changes
+	Buckets
 	Signals
 }
 
@@ -35,6 +40,13 @@ type Changes interface {
 	// Repair begins to compare every record of the partitions asked for on all their
 	// replicas, and returns at once.
 	Repair(ctx context.Context, req RepairRequest) (RepairStarted, error)
+}
+
+// Buckets tell the properties of buckets and change them.
+type Buckets interface {
+	Bucket(ctx context.Context, name string) (wire.BucketProps, error)
+	// SetBucket changes what change names, and returns all properties.
+	SetBucket(ctx context.Context, name string, change wire.BucketChange) (wire.BucketProps, error)
 }
 
 // Signals tell how this node fares.

@@ -10,12 +10,23 @@ import (
 
 // Keys hands every key of a bucket to emit; see Cover.
 func (c *Client) Keys(ctx context.Context, bucket string, o CoverOptions, emit func(*Item) error) (Coverage, error) {
-	return c.list(ctx, codec.CoverKeys, bucket, o, emit)
+	return c.list(ctx, codec.CoverKeys, bucket, o, func(it *Item) error {
+		it.Value = nil // of a key with siblings it says what has been seen of it
+		return emit(it)
+	})
 }
 
-// Values is Keys with the values.
+// Values is Keys with the values: a key of several values comes once with each, the
+// newest first.
 func (c *Client) Values(ctx context.Context, bucket string, o CoverOptions, emit func(*Item) error) (Coverage, error) {
-	return c.list(ctx, codec.CoverValues, bucket, o, emit)
+	return c.list(ctx, codec.CoverValues, bucket, o, func(it *Item) error {
+		values, err := codec.ListedValues(it.Value)
+		for i := 0; i < len(values) && err == nil; i++ {
+			it.Value = values[i].Value
+			err = emit(it)
+		}
+		return err
+	})
 }
 
 func (c *Client) list(ctx context.Context, op codec.CoverOp, bucket string, o CoverOptions, emit func(*Item) error) (Coverage, error) {

@@ -26,6 +26,8 @@ var (
 	ErrDeadline error = &Error{Code: wire.Deadline}
 	// ErrTooLarge: bucket, key or value are over the limit.
 	ErrTooLarge error = &Error{Code: wire.TooLarge}
+	// ErrConflict: the condition of a Put does not hold. Nothing was written.
+	ErrConflict error = &Error{Code: wire.Unmet, Message: "the key is not as the condition says"}
 	// ErrClosed: the Client has been closed.
 	ErrClosed error = &Error{Code: wire.ShuttingDown, Message: "the client is closed"}
 )

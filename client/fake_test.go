@@ -299,8 +299,6 @@ func (n *node) run(f *wire.Frame) (code wire.Code, body, chunks []byte) {
 	switch {
 	case err != nil || blind != (call.Flags&wire.CallBlind != 0) || blind != (call.ID != 0):
 		return wire.BadRequest, []byte("malformed command"), nil
-	case !blind && c.ring.N > 1:
-		return wire.Refused, []byte("a reading command"), nil
 	}
 	c.clock++
 	c.ids[call.ID]++
@@ -330,7 +328,7 @@ func (n *node) cover(f *wire.Frame) (code wire.Code, body, chunks []byte) {
 			bucket, key, _ := codec.SplitRecordKey([]byte(rk))
 			r := n.c.data[rk]
 			if string(bucket) == q.Bucket && r.State == codec.Live && ring.Locate(ring.HashKey(q.Bucket, key), fakeQ) == ring.Partition(p) {
-				part = wire.AppendItem(part, &wire.Item{Key: key, Value: r.Value})
+				part = wire.AppendItem(part, &wire.Item{Key: key, Value: codec.AppendEnvelope(nil, &codec.Envelope{Value: r.Value})})
 			}
 		}
 		chunks = wire.AppendFrame(chunks, &wire.Header{Kind: wire.KindChunk, Op: f.Op, ID: f.ID}, part)

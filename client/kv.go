@@ -11,10 +11,20 @@ import (
 	"github.com/ringcore/ringcore/vnodes/kv/codec"
 )
 
-// Object is a value that was read.
+// Object is what was read of a key.
 type Object struct {
+	Value   []byte    // the newest, if there are several
+	Expires time.Time // zero for never
+	Context Context   // what has been seen by this read: for the write that follows
+
+	// Siblings are all values, Value too, the newest first, if there are several that
+	// were written without knowing of each other. To leave one, Put it with Context.
+	Siblings []Sibling
+}
+
+// Sibling is one of several values of a key.
+type Sibling struct {
 	Value   []byte
-	Context Context
 	Expires time.Time // zero for never
 }
 
@@ -43,43 +53,104 @@ func found(reply []byte) (Object, error) {
 	switch {
 	case err != nil:
 		return Object{}, err
-	case r.State != codec.Live:
+	case !r.Exists():
 		return Object{}, ErrNotFound
+	case r.State == codec.Live:
+		return Object{Value: r.Value, Expires: expiryTime(r.Expires), Context: Context{r.Context()}}, nil
 	}
-	obj := Object{Value: r.Value, Context: Context{r.Stamp}}
-	if r.Expires != 0 {
-		obj.Expires = time.UnixMilli(int64(min(r.Expires, 1<<63-1)))
+	values := r.Object.Values()
+	obj := Object{Value: values[0].Value, Expires: expiryTime(values[0].Expires), Context: Context{r.Context()}}
+	if len(values) > 1 {
+		for _, v := range values {
+			obj.Siblings = append(obj.Siblings, Sibling{Value: v.Value, Expires: expiryTime(v.Expires)})
+		}
 	}
 	return obj, nil
 }
 
+// expiryTime is when a value expires; zero for never.
+func expiryTime(ms uint64) time.Time {
+	if ms == 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(int64(min(ms, 1<<63-1)))
+}
+
 func (c *Client) command(ctx context.Context, bucket string, key []byte, cmd *codec.Command, o *WriteOptions) ([]byte, error) {
-	body := codec.AppendCommand(make([]byte, 0, 10+len(cmd.Value)), cmd)
+	body := codec.AppendCommand(make([]byte, 0, cmd.Size()), cmd)
 	return c.Command(ctx, codec.Service, Call{
 		Bucket: bucket, Key: key, Body: body, Blind: codec.Blind(body),
 		Quorum: o.W, Primary: o.PW, Sloppy: o.Sloppy, Timeout: o.Timeout,
 	})
 }
 
-// Put stores value under key, whatever is there.
+// Put stores value under key: in the place of whatever is there or, in a bucket that
+// keeps siblings, of what o.Context has seen.
 func (c *Client) Put(ctx context.Context, bucket string, key, value []byte, o WriteOptions) error {
 	if err := errors.Join(codec.CheckKey(bucket, key), codec.CheckValue(value)); err != nil {
 		return err
 	}
-	_, err := c.command(ctx, bucket, key, &codec.Command{Op: codec.OpPut, Expires: o.expires(), Value: value}, &o)
+	cmd := codec.Command{Op: codec.OpPut, Context: o.Context.seen, Expires: o.expires(), Value: value}
+	if cond := o.cond(); cond != 0 {
+		cmd.Op, cmd.Cond = codec.OpPutIf, cond
+		return c.putIf(ctx, bucket, key, cmd, &o)
+	}
+	_, err := c.command(ctx, bucket, key, &cmd, &o)
 	return err
 }
 
-// Delete removes a key and returns what it removed: ErrNotFound if there was
-// nothing. With one replica that is exact; with several it is a read followed by a
-// write, and two Deletes at once may both return the same value.
+// putIf runs a conditional put.
+func (c *Client) putIf(ctx context.Context, bucket string, key []byte, cmd codec.Command, o *WriteOptions) error {
+	ctx, cancel := context.WithDeadline(ctx, deadline(ctx, o.Timeout, c.cfg.Timeout))
+	defer cancel()
+	if c.view.Load().ring.N == 1 {
+		reply, err := c.command(ctx, bucket, key, &cmd, o)
+		if err != nil {
+			return err
+		}
+		out, err := codec.ParseOutcome(reply)
+		if err == nil && !out.Applied {
+			return ErrConflict
+		}
+		return err
+	}
+	seen, err := c.query(ctx, bucket, key, codec.QueryStat, &ReadOptions{Sloppy: o.Sloppy})
+	if err != nil {
+		return err
+	}
+	put := codec.Conditional{Command: cmd}
+	if err := put.Look(seen); err != nil {
+		return err
+	}
+	for range codec.ConditionalTries {
+		try, _, holds, err := put.Try()
+		if err != nil {
+			return err
+		}
+		if !holds {
+			return ErrConflict
+		}
+		reply, err := c.command(ctx, bucket, key, &try, o)
+		if err != nil {
+			return err
+		}
+		if done, err := put.Tried(reply); err != nil || done {
+			return err
+		}
+	}
+	return wire.Errorf(wire.Conflict, "others kept writing the key: try again")
+}
+
+// Delete removes what o.Context has seen or, without one, what is there, and returns
+// what there was: ErrNotFound if nothing. With one replica that is exact; with several
+// it is a read followed by a write, and two Deletes at once may both return the same value.
 func (c *Client) Delete(ctx context.Context, bucket string, key []byte, o WriteOptions) (Object, error) {
 	if err := codec.CheckKey(bucket, key); err != nil {
 		return Object{}, err
 	}
 	ctx, cancel := context.WithDeadline(ctx, deadline(ctx, o.Timeout, c.cfg.Timeout))
 	defer cancel()
-	if c.view.Load().ring.N == 1 {
+	if c.view.Load().ring.N == 1 && o.Context.IsZero() {
 		reply, err := c.command(ctx, bucket, key, &codec.Command{Op: codec.OpTake}, &o)
 		if err == nil {
 			return found(reply)
@@ -92,7 +163,11 @@ func (c *Client) Delete(ctx context.Context, bucket string, key []byte, o WriteO
 	if err != nil {
 		return Object{}, err
 	}
-	_, err = c.command(ctx, bucket, key, &codec.Command{Op: codec.OpDelete}, &o)
+	seen := o.Context
+	if seen.IsZero() {
+		seen = old.Context
+	}
+	_, err = c.command(ctx, bucket, key, &codec.Command{Op: codec.OpDelete, Context: seen.seen}, &o)
 	return old, err
 }
 

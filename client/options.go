@@ -2,11 +2,11 @@ package client
 
 import (
 	"context"
-	"encoding/base64"
 	"math/rand/v2"
 	"time"
 
 	"github.com/ringcore/ringcore/dataplane/wire"
+	"github.com/ringcore/ringcore/vnodes/kv/codec"
 )
 
 // Quorum says how many replicas must answer: a number, One, Majority or All. The
@@ -35,35 +35,46 @@ type WriteOptions struct {
 	Sloppy  bool          // fallbacks count
 	Timeout time.Duration // the Client's if zero; a deadline of the context counts too
 
-	// Context is that of the Object which the write is made from. Today the newest
-	// write wins with or without it; it will matter for buckets that keep siblings.
+	// Context is that of the Object which the write is made from. In a bucket that keeps
+	// siblings the write takes the place of what that Object showed, and stands beside
+	// what has been written since; a Delete without one removes what is there now.
+	// Elsewhere the newest write wins, with or without it.
 	Context Context
 	Expires time.Time // Put: when the value goes away; never if zero
+
+	// Put is refused with ErrConflict unless the key has no value (IfAbsent), or has
+	// not been written since it was read with Context (IfUnchanged). With one replica that
+	// is exact. With several it is a read followed by a write that looks again at one
+	// replica: of two writes at the same time, at different replicas, both may be done.
+	IfAbsent    bool
+	IfUnchanged bool
 }
 
-// Context is the causal context of a value that was read: hand it back with the
-// write that follows.
-type Context struct{ stamp wire.Stamp }
+// Context is the causal context of a read: hand it back with the write that follows.
+// Contexts can be compared.
+type Context struct{ seen codec.Context }
 
-// String is c as in HTTP's X-Ringcore-Context; empty for the zero Context.
-func (c Context) String() string {
-	if c.stamp.IsZero() {
-		return ""
-	}
-	return base64.RawURLEncoding.EncodeToString(c.stamp.Append(nil))
-}
+// String is c as text, as in HTTP's X-Ringcore-Context; empty for the zero Context.
+func (c Context) String() string { return c.seen.String() }
 
-// ParseContext undoes String.
+// IsZero reports whether c is the zero Context, that of no read.
+func (c Context) IsZero() bool { return c.seen.IsZero() }
+
+// ParseContext undoes a Context's String.
 func ParseContext(s string) (Context, error) {
-	if s == "" {
-		return Context{}, nil
+	c, err := codec.ParseContext(s)
+	return Context{c}, err
+}
+
+func (o *WriteOptions) cond() codec.Cond {
+	var c codec.Cond
+	if o.IfAbsent {
+		c |= codec.IfAbsent
 	}
-	b, err := base64.RawURLEncoding.DecodeString(s)
-	if err != nil || len(b) != wire.StampSize {
-		return Context{}, wire.Errorf(wire.BadRequest, "%q is no causal context", s)
+	if o.IfUnchanged {
+		c |= codec.IfUnchanged
 	}
-	stamp, err := wire.ParseStamp(b)
-	return Context{stamp}, err
+	return c
 }
 
 func sloppy(on bool) wire.CallFlags {

@@ -267,15 +267,18 @@ func (w *write) fallShort(why []byte, clockAhead bool, full []byte) {
 }
 
 // superseded runs a blind command again, with a stamp above the newer one that slot
-// i holds. Once the caller has been answered the newer record stands.
+// i holds; any other has failed. Once the caller has been answered the newer record
+// stands.
 func (w *write) superseded(i int, body []byte) {
 	stamp, err := wire.ParseStamp(body)
 	switch {
-	case err != nil || !w.o.blind:
+	case err != nil:
 		w.mark(i, failed)
-	case w.abandon(true):
+	case w.o.blind && w.abandon(true):
 		w.r.local.Observe(stamp)
 		w.o.plan()
+	case !w.o.blind && w.abandon(false):
+		w.o.settle(wire.QuorumNotMet, []byte("a replica holds a newer version, which this command has not seen: read it, and decide anew"))
 	case w.abandon(false):
 		// The newer stamp is beyond what this node's clock may follow: a write that is
 		// acknowledged below it would be read as the older one.

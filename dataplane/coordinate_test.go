@@ -173,6 +173,44 @@ func TestSuperseded(t *testing.T) {
 	})
 }
 
+// What a request leaves to the default its bucket says.
+func TestBucketsSayTheDefaults(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newFakeCluster(t, 3, abc("a", "b", "c"), "a", "b", "c")
+		props := wire.BucketProps{W: wire.QuorumAll, R: wire.QuorumAll}
+		c.nodes["a"].router.buckets = func(bucket string) wire.BucketProps {
+			if bucket != "b" {
+				t.Errorf("asked of bucket %q", bucket)
+			}
+			return props
+		}
+		c.nodes["c"].down.Store(true)
+		_, err := c.command("a", "put 1")
+		wantCode(t, err, wire.QuorumNotMet, "2 of 3")
+		_, err = c.query("a")
+		wantCode(t, err, wire.QuorumNotMet, "2 of 3")
+		_, err = c.command("a", "put 2", want(2))
+		wantOK(t, err)
+		props = wire.BucketProps{}
+		_, err = c.query("a")
+		wantOK(t, err)
+	})
+}
+
+// A command that reads cannot run again: that a replica holds what it has not seen is
+// its caller's business, whatever the others say.
+func TestSupersededCommandThatReads(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newFakeCluster(t, 3, abc("a", "b", "c"), "a", "b", "c")
+		c.nodes["b"].put(partitionOf("k"), "k", "newer", 1000, false)
+		_, err := c.command("a", "add", want(3))
+		wantCode(t, err, wire.QuorumNotMet, "has not seen")
+		if n := c.nodes["a"].local.runs; n != 1 {
+			t.Errorf("ran %d times", n)
+		}
+	})
+}
+
 func TestSupersededForEver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newFakeCluster(t, 3, abc("a", "b", "c"), "a", "b", "c")

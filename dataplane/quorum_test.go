@@ -8,6 +8,9 @@ import (
 )
 
 func TestQuorumTable(t *testing.T) {
+	if wire.MaxQuorum != ring.MaxReplicas {
+		t.Errorf("a quorum may be %d of %d replicas", wire.MaxQuorum, ring.MaxReplicas)
+	}
 	const all, most = wire.QuorumAll, wire.QuorumMajority
 	for _, x := range []struct {
 		q                     wire.Quorum

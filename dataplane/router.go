@@ -34,7 +34,9 @@ type RouterConfig struct {
 	// got yet. It may be called from any goroutine and must not block. Nobody does if nil.
 	Held func(owner ring.NodeID, service uint32, p ring.Partition) bool
 	// Members lists the nodes that may keep hints, this one too; those of the ring if nil.
-	Members        func() []ring.NodeID
+	Members func() []ring.NodeID
+	// Buckets tells the properties of a bucket, as Up may be called; nil if none has any.
+	Buckets        func(bucket string) wire.BucketProps
 	Logger         *slog.Logger  // slog.Default() if nil
 	DefaultTimeout time.Duration // of requests without a deadline; 5 s if zero
 }
@@ -55,6 +57,7 @@ type Router struct {
 	up      func(node ring.NodeID) bool
 	held    func(owner ring.NodeID, service uint32, p ring.Partition) bool
 	members func() []ring.NodeID
+	buckets func(bucket string) wire.BucketProps
 	log     *slog.Logger
 	timeout time.Duration
 
@@ -90,7 +93,7 @@ func NewRouter(c RouterConfig) *Router {
 		c.OpenStream = func(ctx context.Context, node ring.NodeID) (FrameStream, error) { return p.Stream(ctx, node) }
 	}
 	r := &Router{
-		self: c.Self, rings: c.Rings, local: c.Local, peers: c.Peers, open: c.OpenStream, up: c.Up, held: c.Held, members: c.Members,
+		self: c.Self, rings: c.Rings, local: c.Local, peers: c.Peers, open: c.OpenStream, up: c.Up, held: c.Held, members: c.Members, buckets: c.Buckets,
 		log: c.Logger, timeout: c.DefaultTimeout,
 	}
 	r.repairs.r, r.repairs.rec = r, c.Repairs
@@ -169,6 +172,10 @@ func (r *Router) do(o *operation) {
 		return
 	}
 	o.info = info
+	if r.buckets != nil {
+		props := r.buckets(o.call.Bucket)
+		props.Fill(&o.call, o.op == wire.OpQuery)
+	}
 	if o.op == wire.OpCommand {
 		o.blind = info.Blind != nil && info.Blind(o.call.Body)
 		if o.call.ID == 0 {

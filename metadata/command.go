@@ -1,6 +1,9 @@
 package metadata
 
-import "github.com/ringcore/ringcore/metadata/ring"
+import (
+	"github.com/ringcore/ringcore/dataplane/wire"
+	"github.com/ringcore/ringcore/metadata/ring"
+)
 
 // CommandVersion is the newest form of Command that this version understands.
 const CommandVersion = 1
@@ -22,6 +25,7 @@ const (
 	opDown      = "down"      // an operator says that a member cannot be reached
 	opUp        = "up"        // ... and that it can again
 	opFloor     = "floor"     // tombstones below certain times are needed by nobody
+	opBucket    = "bucket"    // properties of a bucket
 )
 
 // Command is one entry of raft's log. Each compares what it relies on, so a
@@ -31,19 +35,21 @@ type Command struct {
 	ReqID   string `json:"req_id,omitempty"` // applied once; Propose draws it
 	Op      string `json:"op"`
 
-	Birth   *State          `json:"birth,omitempty"`   // birth
-	Member  *Member         `json:"member,omitempty"`  // join, address
-	Node    ring.NodeID     `json:"node,omitempty"`    // leave, exit, left, down, up; commit: who says so
-	Basis   ring.Epoch      `json:"basis,omitempty"`   // rebalance: the Roster it was computed for
-	Target  [][]ring.NodeID `json:"target,omitempty"`  // rebalance
-	Begin   []Transfer      `json:"begin,omitempty"`   // begin: ID and Step
-	Session string          `json:"session,omitempty"` // commit, abort
-	From    ring.NodeID     `json:"from,omitempty"`    // commit, abort: compared
-	To      ring.NodeID     `json:"to,omitempty"`      // commit, abort: compared
-	Reason  string          `json:"reason,omitempty"`  // abort: for people
-	Voters  []ring.NodeID   `json:"voters,omitempty"`  // voters
-	Floors  []FloorRise     `json:"floors,omitempty"`  // floor
-	Asked   []ring.NodeID   `json:"asked,omitempty"`   // floor: who has said that it keeps nothing older
+	Birth   *State             `json:"birth,omitempty"`   // birth
+	Member  *Member            `json:"member,omitempty"`  // join, address
+	Node    ring.NodeID        `json:"node,omitempty"`    // leave, exit, left, down, up; commit: who says so
+	Basis   ring.Epoch         `json:"basis,omitempty"`   // rebalance: the Roster it was computed for
+	Target  [][]ring.NodeID    `json:"target,omitempty"`  // rebalance
+	Begin   []Transfer         `json:"begin,omitempty"`   // begin: ID and Step
+	Session string             `json:"session,omitempty"` // commit, abort
+	From    ring.NodeID        `json:"from,omitempty"`    // commit, abort: compared
+	To      ring.NodeID        `json:"to,omitempty"`      // commit, abort: compared
+	Reason  string             `json:"reason,omitempty"`  // abort: for people
+	Voters  []ring.NodeID      `json:"voters,omitempty"`  // voters
+	Floors  []FloorRise        `json:"floors,omitempty"`  // floor
+	Asked   []ring.NodeID      `json:"asked,omitempty"`   // floor: who has said that it keeps nothing older
+	Bucket  string             `json:"bucket,omitempty"`  // bucket: its name
+	Props   *wire.BucketChange `json:"props,omitempty"`   // bucket: what is to change
 }
 
 // Join asks to admit m. Refused for a name in use and for the id of a member that
@@ -67,6 +73,12 @@ func Down(id ring.NodeID) Command { return Command{Op: opDown, Node: id} }
 
 // Up undoes Down.
 func Up(id ring.NodeID) Command { return Command{Op: opUp, Node: id} }
+
+// Bucket changes properties of a bucket, whose name must be UTF-8. Refused if a number
+// is more than the replicas that the cluster keeps.
+func Bucket(name string, c wire.BucketChange) Command {
+	return Command{Op: opBucket, Bucket: name, Props: &c}
+}
 
 // Commit says that t took place; by must be t.Driver().
 func Commit(t *Transfer, by ring.NodeID) Command {

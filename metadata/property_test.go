@@ -39,7 +39,7 @@ func drawCommand(t *rapid.T, s *State, sessions *int) Command {
 		e := rapid.SampledFrom(s.Ended).Draw(t, "ended")
 		open = Transfer{ID: e.ID, Step: e.Step}
 	}
-	switch rapid.IntRange(0, 14).Draw(t, "op") {
+	switch rapid.IntRange(0, 15).Draw(t, "op") {
 	case 0, 1:
 		return Join(member)
 	case 2:
@@ -61,6 +61,8 @@ func drawCommand(t *rapid.T, s *State, sessions *int) Command {
 		return Commit(&open, open.Driver())
 	case 11, 12:
 		return drawRise(t, s)
+	case 13:
+		return drawBucket(t)
 	}
 	cs := decide(s, view{
 		up: func(ring.NodeID) bool { return true }, in: 3, out: 3, stalled: func(*Transfer) bool { return false },
@@ -70,6 +72,19 @@ func drawCommand(t *rapid.T, s *State, sessions *int) Command {
 		return settleCommand()
 	}
 	return cs[0]
+}
+
+// drawBucket draws a change of a bucket's properties.
+func drawBucket(t *rapid.T) Command {
+	quorum := func(name string) *wire.Quorum {
+		return rapid.SampledFrom([]*wire.Quorum{nil, new(wire.QuorumDefault), new(wire.Quorum(1)), new(wire.MaxQuorum), new(wire.QuorumMajority), new(wire.QuorumAll)}).Draw(t, name)
+	}
+	name := rapid.SampledFrom([]string{"a", "b", "", "\xff", "a\tb"}).Draw(t, "bucket")
+	return Bucket(name, wire.BucketChange{
+		R: quorum("r"), W: quorum("w"), PR: quorum("pr"), PW: quorum("pw"),
+		Sloppy:   rapid.SampledFrom([]*wire.Switch{nil, new(wire.SwitchDefault), new(wire.SwitchOn), new(wire.SwitchOff)}).Draw(t, "sloppy"),
+		Siblings: rapid.SampledFrom([]*bool{nil, new(true), new(false)}).Draw(t, "siblings"),
+	})
 }
 
 // checkedStep is step with everything checked that must hold of it.

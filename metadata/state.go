@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/ringcore/ringcore/dataplane/wire"
 	"github.com/ringcore/ringcore/metadata/ring"
 )
 
@@ -26,6 +27,8 @@ type State struct {
 	// is the Roster that Target was computed for. They differ while a plan is due.
 	Roster  ring.Epoch `json:"roster"`
 	Planned ring.Epoch `json:"planned"`
+
+	Buckets map[string]wire.BucketProps `json:"buckets,omitempty"` // those with properties of their own
 
 	Target    [][]ring.NodeID `json:"target,omitempty"`    // the lists wanted, by partition; nil when reached
 	Transfers []Transfer      `json:"transfers,omitempty"` // open ones, sorted by partition, at most one each

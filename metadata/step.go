@@ -81,6 +81,8 @@ func (s *State) apply(c *Command) (changed bool, err error) {
 		return s.settle()
 	case opFloor:
 		return s.raiseFloors(c.Floors, c.Asked)
+	case opBucket:
+		return s.bucket(c.Bucket, c.Props)
 	}
 	return false, wire.Errorf(wire.NotSupported, "unknown command %q", c.Op)
 }

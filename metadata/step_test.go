@@ -1,6 +1,7 @@
 package metadata
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strconv"
@@ -73,6 +74,8 @@ func (y *story) run(t *testing.T, d *datadriven.TestData) string {
 		return y.step(y.endCommand(d))
 	case "settle":
 		return y.step(settleCommand())
+	case "bucket":
+		return y.step(y.bucketCommand(d))
 	case "raw":
 		return y.step(Command{Op: name("op"), Version: 1})
 	}
@@ -84,6 +87,12 @@ func (y *story) leaderOrQuery(d *datadriven.TestData) string {
 	switch d.Cmd {
 	case "state":
 		return y.describe()
+	case "buckets":
+		b, err := json.Marshal(y.s.Buckets)
+		if err != nil {
+			y.t.Fatal(err)
+		}
+		return string(b) + "\n"
 	case "ring":
 		return y.lists()
 	case "unreachable":
@@ -119,6 +128,15 @@ func or(s, empty string) string {
 		return empty
 	}
 	return s
+}
+
+func (y *story) bucketCommand(d *datadriven.TestData) Command {
+	var c Command
+	if err := json.Unmarshal([]byte(d.Input), &c.Props); err != nil {
+		y.t.Fatal(err)
+	}
+	d.ScanArgs(y.t, "name", &c.Bucket)
+	return Bucket(c.Bucket, *c.Props)
 }
 
 func (y *story) memberCommand(d *datadriven.TestData) Command {

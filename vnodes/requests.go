@@ -127,7 +127,7 @@ func (v *vnode) effect(r *wire.Request) {
 		}
 	}
 	from := effect
-	if fresh && v.svc.merger == nil {
+	if fresh {
 		from = newWrite
 	}
 	v.merge(writes, from, func(newer Stamp, err error) {
@@ -172,13 +172,13 @@ func (v *vnode) merge(writes []Write, from origin, done func(newer Stamp, err er
 			continue
 		}
 		if ok {
-			if from == newWrite && have.Stamp.Compare(w.Record.Stamp) > 0 {
-				done(have.Stamp, nil)
-				return
-			}
-			merged, err := v.mergeRecord(w.Key, have, w.Record)
-			if err != nil {
+			merged, superseded, err := v.mergeRecord(w.Key, have, w.Record, from == newWrite)
+			switch {
+			case err != nil:
 				done(Stamp{}, err)
+				return
+			case superseded:
+				done(have.Stamp, nil)
 				return
 			}
 			if sameRecord(&merged, &have) {
@@ -197,13 +197,16 @@ func (v *vnode) merge(writes []Write, from origin, done func(newer Stamp, err er
 	})
 }
 
-// mergeRecord is the service's merge of two versions.
-func (v *vnode) mergeRecord(key []byte, have, incoming Record) (merged Record, err error) {
+// mergeRecord is the service's merge of two versions, unless incoming is a fresh
+// write and superseded.
+func (v *vnode) mergeRecord(key []byte, have, incoming Record, fresh bool) (merged Record, superseded bool, err error) {
 	_, err = v.call(func() ([]byte, error) {
-		merged = v.svc.merge(key, have, incoming)
+		if superseded = fresh && v.svc.superseded(key, have, incoming); !superseded {
+			merged = v.svc.merge(key, have, incoming)
+		}
 		return nil, nil
 	})
-	return merged, err
+	return merged, superseded, err
 }
 
 // query answers a read beside the worker. What it read counts only if the vnode

@@ -16,6 +16,7 @@ type service struct {
 	Service
 	id     uint32
 	merger Merger         // nil: the newest stamp wins
+	judge  Superseder     // nil: by the stamp, without a Merger; never, with one
 	blind  BlindCommander // nil: every command reads
 	items  CoverMerger    // nil: of coverage items the newest wins
 	proto  Vnode          // answers questions of kind; never runs a command
@@ -35,6 +36,7 @@ func newService(s Service, q int) (*service, error) {
 	}
 	svc := &service{Service: s, id: wire.ServiceID(s.Name), proto: s.New(0), vnodes: make([]atomic.Pointer[vnode], q)}
 	svc.merger, _ = svc.proto.(Merger)
+	svc.judge, _ = svc.proto.(Superseder)
 	svc.blind, _ = svc.proto.(BlindCommander)
 	svc.items, _ = svc.proto.(CoverMerger)
 	return svc, nil
@@ -74,6 +76,17 @@ func (s *service) merge(key []byte, have, incoming Record) Record {
 		return s.merger.Merge(key, have, incoming)
 	}
 	return have.Newer(incoming)
+}
+
+// superseded reports whether have would hide what the new write fresh brings.
+func (s *service) superseded(key []byte, have, fresh Record) bool {
+	switch {
+	case s.judge != nil:
+		return s.judge.Superseded(key, have, fresh)
+	case s.merger != nil:
+		return false
+	}
+	return have.Stamp.Compare(fresh.Stamp) > 0
 }
 
 // info is what routing must know.

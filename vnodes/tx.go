@@ -71,6 +71,17 @@ func (t *Tx) Record(key []byte) (Record, bool) {
 	return r, ok && t.err == nil
 }
 
+// Held is Record for blind commands: a fallback, which may not know of a record that
+// the owner has, reports none, instead of failing the call.
+func (t *Tx) Held(key []byte) (Record, bool) {
+	if t.err != nil {
+		return Record{}, false
+	}
+	r, ok, err := t.read(key)
+	t.err = err
+	return r, ok && err == nil
+}
+
 // read looks at t's own writes, then at the store: as of the last append in a
 // command, as of the last sync in a query.
 func (t *Tx) read(key []byte) (Record, bool, error) {
@@ -125,6 +136,10 @@ func (t *Tx) Put(key, value []byte) { t.write(key, 0, bytes.Clone(value)) }
 
 // Delete leaves a tombstone under key, so that the deletion reaches every replica.
 func (t *Tx) Delete(key []byte) { t.write(key, FlagTombstone, nil) }
+
+// Bury leaves a tombstone with a value under key, for a Merger that must know of a
+// deletion what it has deleted. The value is copied.
+func (t *Tx) Bury(key, value []byte) { t.write(key, FlagTombstone, bytes.Clone(value)) }
 
 func (t *Tx) write(key []byte, flags RecordFlags, value []byte) {
 	if t.err != nil {

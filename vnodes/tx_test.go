@@ -72,6 +72,37 @@ func TestTxSeesItsWrites(t *testing.T) {
 	})
 }
 
+// A tombstone may say what it stands for; on a fallback, what is not held is no failure
+// for who asks what is.
+func TestTxBuryAndHeld(t *testing.T) {
+	n, s := scriptedNode(t)
+	got := n.run(s, func(tx *Tx) ([]byte, error) {
+		if r, ok := tx.Held([]byte("x")); ok || tx.Err() != nil {
+			t.Errorf("held before: %+v, %v", r, tx.Err())
+		}
+		tx.Bury([]byte("x"), []byte("what was there"))
+		r, ok := tx.Held([]byte("x"))
+		if _, found := tx.Get([]byte("x")); !ok || found || !r.Deleted() || string(r.Value) != "what was there" {
+			t.Errorf("held: %+v, %v, found %v", r, ok, found)
+		}
+		return nil, nil
+	})
+	if writes, err := ParseWrites(got.effect); err != nil || len(writes) != 1 || !writes[0].Record.Deleted() || string(writes[0].Record.Value) != "what was there" {
+		t.Errorf("effect %+v, %v", writes, err)
+	}
+	store := &memStore{file: &memFile{number: 7}, storage: &memoryStorage{}}
+	tx := &Tx{store: store, partial: true, stamp: func(Stamp) (Stamp, error) { return Stamp{}, nil }, rename: func(id uint64) uint64 { return id + 1 }}
+	if _, ok := tx.Held([]byte("none")); ok || tx.Err() != nil {
+		t.Errorf("held by a fallback: %v, %v", ok, tx.Err())
+	}
+	if a := tx.Actor(); a != 8 {
+		t.Errorf("actor %d", a)
+	}
+	if _, ok := tx.Record([]byte("none")); ok || tx.Err() == nil {
+		t.Errorf("record of a fallback: %v, %v", ok, tx.Err())
+	}
+}
+
 // The first failure sticks, whatever the command returns, and nothing is written.
 func TestTxFailureSticks(t *testing.T) {
 	n, s := scriptedNode(t)

@@ -67,14 +67,28 @@ type CoverMerger interface {
 	MergeItems(req []byte, a, b Item) (Item, error)
 }
 
+// Superseder is a Merger that answers for its new writes, as the toolkit does where
+// the newest stamp wins: a replica whose record hides what a new write brings says
+// so, and the coordinator, whose clock then moves past that record, runs the
+// command again before anybody hears that it is done.
+type Superseder interface {
+	// Superseded reports whether have, a replica's record under key, would hide what
+	// fresh brings, a record just written elsewhere without knowing of have. It is a
+	// pure function of its arguments.
+	Superseded(key []byte, have, fresh Record) bool
+}
+
 // Resolver is a vnode that makes one reply of those of several replicas. Without
 // it a query is answered by one replica.
 type Resolver interface {
 	Resolve(q []byte, replies [][]byte) (reply []byte, err error)
 }
 
-// BlindCommander tells which commands do not read what they replace. Without it
-// all commands count as reading. A service with N > 1 whose commands read needs a Merger.
+// BlindCommander tells which commands do not read what they replace, so that any
+// copy of the records may run them, a fallback's too, and run them again under their
+// id. Without it all commands count as reading. A service with N > 1 whose commands
+// read needs a Merger; a blind command of a Merger may look at what its own copy
+// holds (Tx.Held), because Merge brings together what copies make of it.
 type BlindCommander interface {
 	Blind(cmd []byte) bool
 }

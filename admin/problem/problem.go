@@ -84,6 +84,8 @@ func hint(c wire.Code) string {
 		return "The data may exist on nodes that cannot be reached now. Try again, or see `ringcore cluster status`."
 	case wire.QuorumNotMet:
 		return "Fewer replicas answered than asked. The write may survive on those that did; writing again is safe."
+	case wire.Unmet:
+		return "Nothing was written. Read the key, and decide anew."
 	case wire.Overload:
 		return "A queue is full. Wait before you try again."
 	case wire.DiskFull:

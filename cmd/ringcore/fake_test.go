@@ -28,13 +28,14 @@ type fakeCluster struct {
 	down     bool              // n3 cannot be reached
 	missing  bool              // a listing does not see partition 7
 	values   map[string]string // under "bucket key"
-	requests []string          // of the key/value API
+	props    map[string]wire.BucketProps
+	requests []string // of the key/value API
 }
 
 var fakeNames = []string{"n1", "n2", "n3"}
 
 func newFakeAPI(f *fakeCluster) *httptest.Server {
-	f.values = map[string]string{}
+	f.values, f.props = map[string]string{}, map[string]wire.BucketProps{}
 	return httptest.NewServer(admin.Handler(f, f.kv(), admin.Options{Logger: slog.New(slog.DiscardHandler)}))
 }
 
@@ -114,6 +115,19 @@ func (f *fakeCluster) Leave(_ context.Context, req admin.LeaveRequest) error {
 	return nil
 }
 
+func (f *fakeCluster) Bucket(_ context.Context, name string) (wire.BucketProps, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.props[name], nil
+}
+
+func (f *fakeCluster) SetBucket(_ context.Context, name string, c wire.BucketChange) (wire.BucketProps, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.props[name] = f.props[name].With(&c)
+	return f.props[name], nil
+}
+
 func (f *fakeCluster) Name() string                                  { return "n1" }
 func (f *fakeCluster) Ready() (bool, []admin.Check)                  { return true, nil }
 func (f *fakeCluster) Metrics() []admin.Metric                       { return nil }
@@ -147,8 +161,13 @@ func (f *fakeCluster) key(w http.ResponseWriter, r *http.Request) {
 		problem.Write(w, r, wire.Errorf(wire.QuorumNotMet, "1 of 2 replicas answered"))
 		return
 	case r.PathValue("key") == "twins" && r.Method == "GET":
+		w.Header().Set("X-Ringcore-Context", "both")
 		w.WriteHeader(http.StatusMultipleChoices)
 		fmt.Fprint(w, `["b25l","dHdv"]`)
+		return
+	case r.Method == "PUT" && found && r.Header.Get("If-None-Match") == "*",
+		r.Method == "PUT" && r.Header.Get("If-Match") != "" && r.Header.Get("If-Match") != `"ctx"`:
+		problem.Write(w, r, wire.Errorf(wire.Unmet, "the key is not as the condition says"))
 		return
 	case r.Method == "PUT":
 		b, _ := io.ReadAll(r.Body)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -31,6 +32,7 @@ type apiClient struct {
 type request struct {
 	method, path string
 	query        url.Values
+	header       http.Header
 	body         []byte
 }
 
@@ -140,6 +142,7 @@ func (c *apiClient) sendTo(ctx context.Context, endpoint string, r request) (*ht
 	if err != nil {
 		return nil, fmt.Errorf("make the request: %w", err)
 	}
+	maps.Copy(req.Header, r.header)
 	if len(r.body) > 0 && r.method == http.MethodPost {
 		req.Header.Set("Content-Type", "application/json")
 	}

@@ -21,12 +21,16 @@ type kvFlags struct {
 	r, w, pr, pw string
 	sloppy       bool
 	yes          bool
+
+	context     string // of the read that a write follows
+	ifAbsent    bool
+	ifUnchanged bool
 }
 
 func (a *app) kvCommand() *cobra.Command {
 	f := &kvFlags{}
 	g := group("kv", "Read and write keys",
-		a.kvPut(f), a.kvGet(f), a.kvDelete(f), a.kvList(f, "keys"), a.kvList(f, "values"), a.kvClear(f))
+		a.kvPut(f), a.kvGet(f), a.kvDelete(f), a.kvList(f, "keys"), a.kvList(f, "values"), a.kvClear(f), a.kvProps(f))
 	g.PersistentFlags().StringVarP(&f.bucket, "bucket", "b", "default", "bucket")
 	return g
 }
@@ -40,6 +44,29 @@ func (f *kvFlags) addWrite(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.w, "w", "", "replicas that must have stored a write: a number, one, quorum or all")
 	cmd.Flags().StringVar(&f.pw, "pw", "", "how many of them must be primaries")
 	cmd.Flags().BoolVar(&f.sloppy, "sloppy", false, "let fallbacks count")
+}
+
+func (f *kvFlags) addContext(cmd *cobra.Command, about string) {
+	cmd.Flags().StringVar(&f.context, "context", "", about+", as kv get -o json shows it")
+}
+
+// header is the context and the condition of a write.
+func (f *kvFlags) header() (http.Header, error) {
+	h := http.Header{}
+	if f.context != "" {
+		h.Set("X-Ringcore-Context", f.context)
+	}
+	switch {
+	case f.ifAbsent && f.ifUnchanged:
+		return nil, usagef("", "--if-absent and --if-unchanged exclude each other")
+	case f.ifAbsent:
+		h.Set("If-None-Match", "*")
+	case f.ifUnchanged && f.context == "":
+		return nil, usagef("pass the context that kv get -o json shows", "--if-unchanged needs --context")
+	case f.ifUnchanged:
+		h.Set("If-Match", `"`+f.context+`"`)
+	}
+	return h, nil
 }
 
 // query is what the flags say to the API.
@@ -103,6 +130,9 @@ func (a *app) kvPut(f *kvFlags) *cobra.Command {
 		},
 	}
 	f.addWrite(cmd)
+	f.addContext(cmd, "the causal context of the read that this write follows: in a bucket with siblings it replaces what that showed")
+	cmd.Flags().BoolVar(&f.ifAbsent, "if-absent", false, "only if the key has no value")
+	cmd.Flags().BoolVar(&f.ifUnchanged, "if-unchanged", false, "only if the key has not been written since the read of --context")
 	return cmd
 }
 
@@ -138,6 +168,7 @@ func (a *app) kvDelete(f *kvFlags) *cobra.Command {
 		},
 	}
 	f.addWrite(cmd)
+	f.addContext(cmd, "the causal context of a read: in a bucket with siblings only what that showed is removed")
 	return cmd
 }
 
@@ -147,11 +178,15 @@ func (a *app) kv(cmd *cobra.Command, f *kvFlags, method, key string, body []byte
 	if err := f.checkKey(key); err != nil {
 		return nil, nil, err
 	}
+	header, err := f.header()
+	if err != nil {
+		return nil, nil, err
+	}
 	api, err := a.api()
 	if err != nil {
 		return nil, nil, err
 	}
-	res, value, err := api.do(cmd.Context(), request{method: method, path: f.path(key), query: f.query(api), body: body})
+	res, value, err := api.do(cmd.Context(), request{method: method, path: f.path(key), query: f.query(api), header: header, body: body})
 	if isProblem(err, wire.NotFound) {
 		a.note("not found")
 		return nil, nil, &failure{code: exitFailed, err: errors.New("not found"), quiet: true}
@@ -162,7 +197,7 @@ func (a *app) kv(cmd *cobra.Command, f *kvFlags, method, key string, body []byte
 // printValue prints a value, and all of them if there are siblings.
 func (a *app) printValue(f *kvFlags, key string, res *http.Response, body []byte) error {
 	if res.StatusCode == http.StatusMultipleChoices {
-		return a.printSiblings(body)
+		return a.printSiblings(f, key, res, body)
 	}
 	if a.json() {
 		doc := map[string]any{"bucket": f.bucket, "key": key, "value": string(body)}
@@ -179,37 +214,23 @@ func (a *app) printValue(f *kvFlags, key string, res *http.Response, body []byte
 }
 
 // printSiblings prints the values of a key that was written concurrently.
-func (a *app) printSiblings(body []byte) error {
-	if a.json() {
-		return a.printJSON(json.RawMessage(body))
-	}
-	var siblings []sibling
-	if err := json.Unmarshal(body, &siblings); err != nil {
+func (a *app) printSiblings(f *kvFlags, key string, res *http.Response, body []byte) error {
+	var values [][]byte // base64
+	if err := json.Unmarshal(body, &values); err != nil {
 		return fmt.Errorf("the list of siblings: %w", err)
 	}
-	a.note("%d siblings: values that were written at the same time", len(siblings))
-	for _, s := range siblings {
-		if _, err := a.out.Write(append(s.Value, '\n')); err != nil {
+	if a.json() {
+		return a.printJSON(map[string]any{
+			"bucket": f.bucket, "key": key, "siblings": values, "encoding": "base64", "context": res.Header.Get("X-Ringcore-Context"),
+		})
+	}
+	a.note("%d siblings: values that were written without knowing of each other. To leave one, put it with the --context that kv get -o json shows", len(values))
+	for _, v := range values {
+		if _, err := a.out.Write(append(v, '\n')); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// sibling is one value of several: base64, or an object that holds it.
-type sibling struct{ Value []byte }
-
-// UnmarshalJSON reads either form.
-func (s *sibling) UnmarshalJSON(b []byte) error {
-	if len(b) > 0 && b[0] == '"' {
-		return json.Unmarshal(b, &s.Value)
-	}
-	var object struct {
-		Value []byte `json:"value"`
-	}
-	err := json.Unmarshal(b, &object)
-	s.Value = object.Value
-	return err
 }
 
 func (a *app) kvClear(f *kvFlags) *cobra.Command {

@@ -35,7 +35,8 @@ const (
 	NotSupported Code = 24 // known, but not in this version
 	ShuttingDown Code = 25
 	DiskFull     Code = 26 // no room on the disk: it surely did not run
-	codesEnd     Code = 27
+	Unmet        Code = 27 // the condition of a conditional write does not hold: nothing was written
+	codesEnd     Code = 28
 )
 
 var codeTable = [codesEnd]struct {
@@ -69,6 +70,7 @@ var codeTable = [codesEnd]struct {
 	NotSupported: {"not_supported", 501},
 	ShuttingDown: {"shutting_down", 503},
 	DiskFull:     {"disk_full", 507},
+	Unmet:        {"condition_not_met", 412},
 }
 
 // String is the code's stable name, as in HTTP problem documents.

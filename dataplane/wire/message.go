@@ -67,17 +67,6 @@ type Introduction struct {
 	Epoch      uint64 `json:"epoch,omitempty"`
 }
 
-// Quorum says how many slots must answer. 0 stands for the service's default,
-// the values above MaxQuorum are symbolic.
-type Quorum uint8
-
-// Symbolic quorums.
-const (
-	QuorumDefault  Quorum = 0
-	QuorumMajority Quorum = 254
-	QuorumAll      Quorum = 255
-)
-
 // Call is the body of OpCommand, OpQuery and OpRead.
 //
 //	uvarint len, bucket | uvarint len, key | u8 w or r | u8 pw or pr | u8 flags | u64 id | u8 len, for | rest: body

@@ -33,7 +33,8 @@ func (k *KV) Keys(ctx context.Context, bucket string, o Options, emit func(*Entr
 	return k.list(ctx, &codec.Cover{Op: codec.CoverKeys, Bucket: bucket}, o, emit)
 }
 
-// Values is Keys with the values.
+// Values is Keys with the values: a key of several values comes once with each, the
+// newest first.
 func (k *KV) Values(ctx context.Context, bucket string, o Options, emit func(*Entry) error) (Coverage, error) {
 	return k.list(ctx, &codec.Cover{Op: codec.CoverValues, Bucket: bucket}, o, emit)
 }
@@ -46,15 +47,28 @@ func (k *KV) list(ctx context.Context, c *codec.Cover, o Options, emit func(*Ent
 	defer cancel()
 	complete, missing, err := k.cluster.Cover(ctx, codec.Service, codec.AppendCover(nil, c), o.R,
 		func(p ring.Partition, node ring.NodeID, it *wire.Item) error {
-			if it.Deleted {
-				return nil
-			}
-			return emit(&Entry{Partition: p, Node: node, Key: it.Key, Value: it.Value})
+			return entries(c.Op, &Entry{Partition: p, Node: node, Key: it.Key}, it, emit)
 		})
 	if missing == nil {
 		missing = []ring.Partition{}
 	}
 	return Coverage{Complete: complete && err == nil, Missing: missing}, err
+}
+
+// entries hands what an item lists to emit, in e.
+func entries(op codec.CoverOp, e *Entry, it *wire.Item, emit func(*Entry) error) error {
+	switch {
+	case it.Deleted:
+		return nil
+	case op == codec.CoverKeys:
+		return emit(e)
+	}
+	values, err := codec.ListedValues(it.Value)
+	for i := 0; i < len(values) && err == nil; i++ {
+		e.Value = values[i].Value
+		err = emit(e)
+	}
+	return err
 }
 
 const (

@@ -5,8 +5,12 @@ import (
 	"errors"
 	"time"
 
+	"github.com/ringcore/ringcore/dataplane/wire"
 	"github.com/ringcore/ringcore/vnodes/kv/codec"
 )
+
+// ErrUnmet is for who has no use for an Outcome: the condition of a write does not hold.
+var ErrUnmet error = &wire.Error{Code: wire.Unmet, Message: "the key is not as the condition says: read it, and decide anew"}
 
 // Outcome is what a conditional write came to.
 type Outcome struct {
@@ -14,32 +18,55 @@ type Outcome struct {
 	Old     *Object // what was there before; nil if nothing
 }
 
-// PutIf stores value under key if cond holds, and returns what was there. It is
-// exact with one replica; with several, a write between its read and its own write
-// goes unnoticed.
+// PutIf stores value under key, in the place of all that is there, if cond holds,
+// and returns what was there. It is exact with one replica; with several, of two
+// writes at the same time at different replicas both may be done.
 func (k *KV) PutIf(ctx context.Context, bucket string, key, value []byte, cond codec.Cond, o Options) (Outcome, error) {
 	if err := errors.Join(codec.CheckKey(bucket, key), codec.CheckValue(value)); err != nil {
 		return Outcome{}, err
 	}
 	ctx, cancel := o.bound(ctx, defaultTimeout)
 	defer cancel()
-	if k.n() == 1 {
-		return k.ask(ctx, bucket, key, &codec.Command{Op: codec.OpPutIf, Cond: cond, Expires: o.expires(), Value: value}, &o)
+	c := codec.Command{Op: codec.OpPutIf, Cond: cond, Context: o.Context, Expires: o.expires(), Value: value}
+	if k.n() > 1 {
+		return k.putIf(ctx, bucket, key, c, &o)
 	}
-	out, err := k.old(ctx, bucket, key, codec.QueryGet, o)
-	if err != nil || !holds(cond, out.Old != nil) {
-		return out, err
+	reply, err := k.command(ctx, bucket, key, &c, &o)
+	if err != nil {
+		return Outcome{}, err
 	}
-	if cond&codec.KeepTTL != 0 && out.Old != nil {
-		o.Expires = out.Old.Expires
-	}
-	out.Applied = true
-	return out, k.Put(ctx, bucket, key, value, o)
+	return outcome(reply)
 }
 
-// Expire sets the time at which the value under key goes away; never if at is
-// zero. Applied is false if there is no value, or none that would ever have
-// expired to begin with. Exact as PutIf.
+// putIf is PutIf with several replicas.
+func (k *KV) putIf(ctx context.Context, bucket string, key []byte, c codec.Command, o *Options) (Outcome, error) {
+	seen, err := k.query(ctx, bucket, key, codec.QueryGet, o)
+	if err != nil {
+		return Outcome{}, err
+	}
+	put := codec.Conditional{Command: c}
+	if err := put.Look(seen); err != nil {
+		return Outcome{}, err
+	}
+	for range codec.ConditionalTries {
+		cmd, old, holds, err := put.Try()
+		if err != nil || !holds {
+			return outcomeOf(false, &old), err
+		}
+		reply, err := k.command(ctx, bucket, key, &cmd, o)
+		if err != nil {
+			return Outcome{}, err
+		}
+		if done, err := put.Tried(reply); err != nil || done {
+			return outcomeOf(done, &old), err
+		}
+	}
+	return Outcome{}, wire.Errorf(wire.Conflict, "others kept writing the key: try again")
+}
+
+// Expire sets the time at which the newest value under key goes away, and leaves no
+// other; never if at is zero. Applied is false if there is no value, or none that
+// would ever have expired to begin with. Exact as PutIf.
 func (k *KV) Expire(ctx context.Context, bucket string, key []byte, at time.Time, o Options) (Outcome, error) {
 	if err := codec.CheckKey(bucket, key); err != nil {
 		return Outcome{}, err
@@ -48,41 +75,37 @@ func (k *KV) Expire(ctx context.Context, bucket string, key []byte, at time.Time
 	defer cancel()
 	o.Expires = at
 	if k.n() == 1 {
-		return k.ask(ctx, bucket, key, &codec.Command{Op: codec.OpExpire, Expires: o.expires()}, &o)
+		reply, err := k.command(ctx, bucket, key, &codec.Command{Op: codec.OpExpire, Expires: o.expires()}, &o)
+		if err != nil {
+			return Outcome{}, err
+		}
+		return outcome(reply)
 	}
-	out, err := k.old(ctx, bucket, key, codec.QueryGet, o)
-	if err != nil || out.Old == nil || at.IsZero() && out.Old.Expires.IsZero() {
-		return out, err
-	}
-	out.Applied = true
-	return out, k.Put(ctx, bucket, key, out.Old.Value, o)
-}
-
-// old reads what a conditional write would replace.
-func (k *KV) old(ctx context.Context, bucket string, key []byte, q codec.QueryOp, o Options) (Outcome, error) {
-	obj, err := k.read(ctx, bucket, key, q, o)
-	switch {
-	case err == nil:
-		return Outcome{Old: &obj}, nil
-	case errors.Is(err, ErrNotFound):
+	old, err := k.Get(ctx, bucket, key, o)
+	if errors.Is(err, ErrNotFound) {
 		return Outcome{}, nil
 	}
-	return Outcome{}, err
+	out := Outcome{Old: &old}
+	if err != nil || at.IsZero() && old.Expires.IsZero() {
+		return out, err
+	}
+	out.Applied, o.Context = true, old.Context
+	return out, k.Put(ctx, bucket, key, old.Value, o)
 }
 
-// ask runs a reading command that replies an Outcome.
-func (k *KV) ask(ctx context.Context, bucket string, key []byte, c *codec.Command, o *Options) (Outcome, error) {
-	reply, err := k.command(ctx, bucket, key, c, o)
-	if err != nil {
-		return Outcome{}, err
-	}
+// outcome reads the reply of a reading command.
+func outcome(reply []byte) (Outcome, error) {
 	r, err := codec.ParseOutcome(reply)
 	if err != nil {
 		return Outcome{}, err
 	}
-	out := Outcome{Applied: r.Applied}
-	if obj, err := found(&r.Old); err == nil {
+	return outcomeOf(r.Applied, &r.Old), nil
+}
+
+func outcomeOf(applied bool, old *codec.Result) Outcome {
+	out := Outcome{Applied: applied}
+	if obj, err := found(old); err == nil {
 		out.Old = &obj
 	}
-	return out, nil
+	return out
 }

@@ -1,13 +1,11 @@
 package kv
 
 import (
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 
 	"github.com/ringcore/ringcore/admin/problem"
@@ -15,12 +13,6 @@ import (
 	"github.com/ringcore/ringcore/metadata/ring"
 	"github.com/ringcore/ringcore/vnodes/kv/codec"
 )
-
-// ContextHeader carries the causal context of a value: today the stamp of the
-// write that stored it, in unpadded base64url. What a Put brings in it must have
-// that form and changes nothing: the newest write wins. It is there so that
-// clients which hand it back go on to work when buckets can keep siblings.
-const ContextHeader = "X-Ringcore-Context"
 
 // HTTPHandler serves /v1/kv/ and /v1/ping. Keys and buckets are one segment of
 // the path each and may hold any bytes, percent-encoded, slashes too.
@@ -88,8 +80,7 @@ func (k *KV) httpGet(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	writeObject(w, &obj)
-	return nil
+	return writeObject(w, &obj)
 }
 
 func (k *KV) httpPut(w http.ResponseWriter, r *http.Request) error {
@@ -97,7 +88,8 @@ func (k *KV) httpPut(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if err := checkContext(r.Header.Get(ContextHeader)); err != nil {
+	cond, err := httpCondition(r, &o)
+	if err != nil {
 		return err
 	}
 	if r.ContentLength > codec.MaxValue {
@@ -109,7 +101,16 @@ func (k *KV) httpPut(w http.ResponseWriter, r *http.Request) error {
 	} else if err != nil {
 		return wire.Errorf(wire.BadRequest, "read the value: %v", err)
 	}
-	if err := k.Put(r.Context(), r.PathValue("bucket"), []byte(r.PathValue("key")), value, o); err != nil {
+	bucket, key := r.PathValue("bucket"), []byte(r.PathValue("key"))
+	if cond == 0 {
+		err = k.Put(r.Context(), bucket, key, value, o)
+	} else {
+		var out Outcome
+		if out, err = k.PutIf(r.Context(), bucket, key, value, cond, o); err == nil && !out.Applied {
+			err = ErrUnmet
+		}
+	}
+	if err != nil {
 		return err
 	}
 	w.WriteHeader(http.StatusNoContent)
@@ -121,12 +122,14 @@ func (k *KV) httpDelete(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	if r.Header.Get("If-Match")+r.Header.Get("If-None-Match") != "" {
+		return wire.Errorf(wire.BadRequest, "conditions are for PUT; a DELETE with %s leaves what the context has not seen", ContextHeader)
+	}
 	old, err := k.Delete(r.Context(), r.PathValue("bucket"), []byte(r.PathValue("key")), o)
 	if err != nil {
 		return err
 	}
-	writeObject(w, &old)
-	return nil
+	return writeObject(w, &old)
 }
 
 func (k *KV) httpClear(w http.ResponseWriter, r *http.Request) error {
@@ -178,68 +181,16 @@ func (k *KV) httpPing(w http.ResponseWriter, r *http.Request) error {
 	})
 }
 
-// httpOptions reads a request's query parameters.
-func httpOptions(r *http.Request) (Options, error) {
-	q := r.URL.Query()
-	var o Options
-	var errs [7]error
-	o.R, errs[0] = ParseQuorum(q.Get("r"))
-	o.W, errs[1] = ParseQuorum(q.Get("w"))
-	o.PR, errs[2] = ParseQuorum(q.Get("pr"))
-	o.PW, errs[3] = ParseQuorum(q.Get("pw"))
-	o.Timeout, errs[4] = ParseTimeout(q.Get("timeout"))
-	if q.Has("sloppy") {
-		var sloppy bool
-		if sloppy, errs[5] = parseBool(q.Get("sloppy")); errs[5] == nil {
-			o.Sloppy, o.Strict = sloppy, !sloppy
-		}
-	}
-	return o, errors.Join(errs[:]...)
-}
+func writeJSON(w http.ResponseWriter, v any) error { return writeJSONStatus(w, http.StatusOK, v) }
 
-// parseBool reads a flag of a query; one without a value is set.
-func parseBool(s string) (bool, error) {
-	if s == "" {
-		return true, nil
-	}
-	b, err := strconv.ParseBool(s)
-	if err != nil {
-		return false, wire.Errorf(wire.BadRequest, "%q is neither true nor false", s)
-	}
-	return b, nil
-}
-
-func writeObject(w http.ResponseWriter, obj *Object) {
-	h := w.Header()
-	h.Set("Content-Type", "application/octet-stream")
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Cache-Control", "no-store")
-	h.Set("Content-Length", strconv.Itoa(len(obj.Value)))
-	h.Set(ContextHeader, base64.RawURLEncoding.EncodeToString(obj.Stamp.Append(nil)))
-	if !obj.Expires.IsZero() {
-		h.Set("Expires", obj.Expires.UTC().Format(http.TimeFormat))
-	}
-	_, _ = w.Write(obj.Value) // the caller has gone: nothing to do about it
-}
-
-// checkContext refuses a causal context that was not made here.
-func checkContext(s string) error {
-	if s == "" {
-		return nil
-	}
-	if b, err := base64.RawURLEncoding.DecodeString(s); err != nil || len(b) != wire.StampSize {
-		return wire.Errorf(wire.BadRequest, "%s does not parse: hand back what a GET brought, or leave it out", ContextHeader)
-	}
-	return nil
-}
-
-func writeJSON(w http.ResponseWriter, v any) error {
+func writeJSONStatus(w http.ResponseWriter, status int, v any) error {
 	b, err := json.Marshal(v)
 	if err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
 	_, _ = w.Write(append(b, '\n')) // the caller has gone: nothing to do about it
 	return nil
 }

@@ -14,22 +14,36 @@ import (
 // ErrNotFound is returned for a key that has no value, by enough replicas that know.
 var ErrNotFound error = &wire.Error{Code: wire.NotFound, Message: "the key has no value"}
 
-// Object is a value that was read.
+// Object is what was read of a key.
 type Object struct {
+	Value   []byte        // the newest, if there are several
+	Expires time.Time     // zero for never
+	Context codec.Context // what the reader has seen now: for the write that follows
+
+	// Siblings are all values, Value too, the newest first, if there are several that
+	// were written without knowing of each other.
+	Siblings []Sibling
+}
+
+// Sibling is one of several values of a key.
+type Sibling struct {
 	Value   []byte
-	Stamp   wire.Stamp // of the write that stored it
-	Expires time.Time  // zero for never
+	Expires time.Time // zero for never
 }
 
 // KV does what its callers ask with the key/value service of a cluster. It may be
 // used from any goroutine.
 type KV struct {
-	cluster Cluster
-	n       func() int // replicas of the service
+	cluster  Cluster
+	n        func() int               // replicas of the service
+	siblings func(bucket string) bool // whether concurrent values are kept
 }
 
-// New returns a KV over c. n tells how many replicas the service has.
-func New(c Cluster, n func() int) *KV { return &KV{cluster: c, n: n} }
+// New returns a KV over c. n tells how many replicas the service has, siblings in
+// which buckets concurrent values are kept.
+func New(c Cluster, n func() int, siblings func(bucket string) bool) *KV {
+	return &KV{cluster: c, n: n, siblings: siblings}
+}
 
 // Get reads a key: ErrNotFound if it has no value.
 func (k *KV) Get(ctx context.Context, bucket string, key []byte, o Options) (Object, error) {
@@ -42,14 +56,7 @@ func (k *KV) Stat(ctx context.Context, bucket string, key []byte, o Options) (Ob
 }
 
 func (k *KV) read(ctx context.Context, bucket string, key []byte, q codec.QueryOp, o Options) (Object, error) {
-	if err := codec.CheckKey(bucket, key); err != nil {
-		return Object{}, err
-	}
-	ctx, cancel := o.bound(ctx, defaultTimeout)
-	defer cancel()
-	reply, err := k.cluster.Query(ctx, codec.Service, wire.Call{
-		Bucket: bucket, Key: key, Quorum: o.R, Primary: o.PR, Flags: o.flags(), Body: codec.AppendQuery(nil, q),
-	})
+	reply, err := k.query(ctx, bucket, key, q, &o)
 	if err != nil {
 		return Object{}, err
 	}
@@ -60,16 +67,42 @@ func (k *KV) read(ctx context.Context, bucket string, key []byte, q codec.QueryO
 	return found(&r)
 }
 
+// query asks for the encoded codec.Result of a key.
+func (k *KV) query(ctx context.Context, bucket string, key []byte, q codec.QueryOp, o *Options) ([]byte, error) {
+	if err := codec.CheckKey(bucket, key); err != nil {
+		return nil, err
+	}
+	ctx, cancel := o.bound(ctx, defaultTimeout)
+	defer cancel()
+	return k.cluster.Query(ctx, codec.Service, wire.Call{
+		Bucket: bucket, Key: key, Quorum: o.R, Primary: o.PR, Flags: o.flags(), Body: codec.AppendQuery(nil, q),
+	})
+}
+
 // found is r as an Object: ErrNotFound if there is no value.
 func found(r *codec.Result) (Object, error) {
-	if r.State != codec.Live {
+	switch {
+	case !r.Exists():
 		return Object{}, ErrNotFound
+	case r.State == codec.Live:
+		return Object{Value: r.Value, Expires: expiryTime(r.Expires), Context: r.Context()}, nil
 	}
-	obj := Object{Value: r.Value, Stamp: r.Stamp}
-	if r.Expires != 0 {
-		obj.Expires = time.UnixMilli(int64(min(r.Expires, 1<<63-1)))
+	values := r.Object.Values()
+	obj := Object{Value: values[0].Value, Expires: expiryTime(values[0].Expires), Context: r.Context()}
+	if len(values) > 1 {
+		for _, v := range values {
+			obj.Siblings = append(obj.Siblings, Sibling{Value: v.Value, Expires: expiryTime(v.Expires)})
+		}
 	}
 	return obj, nil
+}
+
+// expiryTime is when a value expires; zero for never.
+func expiryTime(ms uint64) time.Time {
+	if ms == 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(int64(min(ms, 1<<63-1)))
 }
 
 // command sends c to the key's vnode.
@@ -78,32 +111,54 @@ func (k *KV) command(ctx context.Context, bucket string, key []byte, c *codec.Co
 	if c.Op == codec.OpPut || c.Op == codec.OpDelete {
 		flags |= wire.CallBlind
 	}
-	body := codec.AppendCommand(make([]byte, 0, 11+len(c.Value)), c)
+	body := codec.AppendCommand(make([]byte, 0, c.Size()), c)
 	return k.cluster.Command(ctx, codec.Service, wire.Call{
 		Bucket: bucket, Key: key, Quorum: o.W, Primary: o.PW, Flags: flags, Body: body,
 	})
 }
 
-// Put stores value under key, whatever is there.
+// Put stores value under key: in the place of whatever is there or, in a bucket that
+// keeps siblings, of what o.Context has seen.
 func (k *KV) Put(ctx context.Context, bucket string, key, value []byte, o Options) error {
 	if err := errors.Join(codec.CheckKey(bucket, key), codec.CheckValue(value)); err != nil {
 		return err
 	}
 	ctx, cancel := o.bound(ctx, defaultTimeout)
 	defer cancel()
-	_, err := k.command(ctx, bucket, key, &codec.Command{Op: codec.OpPut, Expires: o.expires(), Value: value}, &o)
+	_, err := k.command(ctx, bucket, key, &codec.Command{Op: codec.OpPut, Context: o.Context, Expires: o.expires(), Value: value}, &o)
 	return err
 }
 
-// Delete removes a key and returns what it removed: ErrNotFound if there was
-// nothing. With several replicas, two Deletes at once may both return the same value.
+// Replace is Put for callers who know of one value only: in a bucket that keeps
+// siblings it is in the place of all that a reader sees now.
+func (k *KV) Replace(ctx context.Context, bucket string, key, value []byte, o Options) error {
+	if !k.siblings(bucket) {
+		return k.Put(ctx, bucket, key, value, o)
+	}
+	ctx, cancel := o.bound(ctx, defaultTimeout)
+	defer cancel()
+	reply, err := k.query(ctx, bucket, key, codec.QueryStat, &o)
+	if err != nil {
+		return err
+	}
+	now, err := codec.ParseResult(reply)
+	if err != nil {
+		return err
+	}
+	o.Context = now.Context()
+	return k.Put(ctx, bucket, key, value, o)
+}
+
+// Delete removes what o.Context has seen or, without one, what a reader sees now, and
+// returns what there was: ErrNotFound if nothing. Where the last write wins it
+// removes everything. With several replicas, two Deletes at once may both return the same value.
 func (k *KV) Delete(ctx context.Context, bucket string, key []byte, o Options) (Object, error) {
 	if err := codec.CheckKey(bucket, key); err != nil {
 		return Object{}, err
 	}
 	ctx, cancel := o.bound(ctx, defaultTimeout)
 	defer cancel()
-	if k.n() == 1 {
+	if k.n() == 1 && o.Context.IsZero() {
 		reply, err := k.command(ctx, bucket, key, &codec.Command{Op: codec.OpTake}, &o)
 		if err == nil {
 			r, err := codec.ParseResult(reply)
@@ -120,11 +175,16 @@ func (k *KV) Delete(ctx context.Context, bucket string, key []byte, o Options) (
 	if err != nil {
 		return Object{}, err
 	}
-	_, err = k.command(ctx, bucket, key, &codec.Command{Op: codec.OpDelete}, &o)
+	seen := o.Context
+	if seen.IsZero() {
+		seen = old.Context
+	}
+	_, err = k.command(ctx, bucket, key, &codec.Command{Op: codec.OpDelete, Context: seen}, &o)
 	return old, err
 }
 
-// remove deletes a key without asking what is there.
+// remove deletes a key without asking what is there: siblings too, known or not, that
+// were written before.
 func (k *KV) remove(ctx context.Context, bucket string, key []byte, o *Options) error {
 	ctx, cancel := o.bound(ctx, defaultTimeout)
 	defer cancel()

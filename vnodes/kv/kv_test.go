@@ -54,7 +54,7 @@ func TestPutGetDelete(t *testing.T) {
 		wantValue(t, k, "a", "1")
 		put(t, k, "a", "2")
 		old, err := k.Delete(t.Context(), "b", []byte("a"), Options{})
-		if err != nil || string(old.Value) != "2" || old.Stamp.IsZero() {
+		if err != nil || string(old.Value) != "2" || old.Context.IsZero() {
 			t.Fatalf("delete: %+v, %v", old, err)
 		}
 		wantAbsent(t, k, "a")
@@ -309,7 +309,7 @@ func TestCallsEndAtTheirDeadline(t *testing.T) {
 
 func TestVnodeRefusesMalformedBodies(t *testing.T) {
 	f := newFake(1)
-	for _, body := range [][]byte{nil, {0}, {9}, {byte(codec.OpPut)}, {byte(codec.OpPut), 1}, {byte(codec.OpTake), 0}} {
+	for _, body := range [][]byte{nil, {0}, {9}, {byte(codec.OpPut)}, {byte(codec.OpPut), 1}, {byte(codec.OpPut), 0, 9, 0}, {byte(codec.OpDelete), 0}, {byte(codec.OpTake), 0}} {
 		call := wire.Call{Bucket: "b", Key: []byte("k"), Body: body}
 		if codec.Blind(body) {
 			call.Flags = wire.CallBlind
@@ -342,7 +342,7 @@ func TestCorruptRecordIsReported(t *testing.T) {
 }
 
 func TestServiceIsWhatTheToolkitAsksFor(t *testing.T) {
-	s := Service(3, "aaaaaaaaaaaaaaaa")
+	s := Service(3, "aaaaaaaaaaaaaaaa", nil)
 	v := s.New(5)
 	_, resolves := v.(vnodes.Resolver)
 	_, covers := v.(vnodes.Coverer)
@@ -353,12 +353,12 @@ func TestServiceIsWhatTheToolkitAsksFor(t *testing.T) {
 
 func TestParseQuorumAndTimeout(t *testing.T) {
 	for s, want := range map[string]wire.Quorum{"": 0, "default": 0, "one": 1, "quorum": wire.QuorumMajority, "all": wire.QuorumAll, "2": 2} {
-		if got, err := ParseQuorum(s); err != nil || got != want {
+		if got, err := wire.ParseQuorum(s); err != nil || got != want {
 			t.Errorf("quorum %q: %d, %v", s, got, err)
 		}
 	}
 	for _, s := range []string{"0", "8", "-1", "most", "254"} {
-		if _, err := ParseQuorum(s); !errors.Is(err, &wire.Error{Code: wire.BadRequest}) {
+		if _, err := wire.ParseQuorum(s); !errors.Is(err, &wire.Error{Code: wire.BadRequest}) {
 			t.Errorf("quorum %q: %v", s, err)
 		}
 	}

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/ringcore/ringcore/dataplane/wire"
-	"github.com/ringcore/ringcore/metadata/ring"
+	"github.com/ringcore/ringcore/vnodes/kv/codec"
 )
 
 // Time that a call may take if neither its context nor its options say so.
@@ -24,7 +24,8 @@ type Options struct {
 	Strict  bool          // only slots count, also with one replica
 	Timeout time.Duration // 5 s for a key and a minute for a bucket if zero and the context has no deadline
 
-	Expires time.Time // Put, PutIf: when the value goes away; never if zero
+	Expires time.Time     // Put, PutIf: when the value goes away; never if zero
+	Context codec.Context // of the read that the write follows
 }
 
 // bound gives ctx the call's deadline.
@@ -54,26 +55,6 @@ func (o *Options) expires() uint64 {
 		return 0
 	}
 	return max(unixMS(o.Expires), 1) // 0 would mean never
-}
-
-// ParseQuorum reads a quorum as people write it: one, quorum, all, default or a
-// number of replicas. The empty text is the default.
-func ParseQuorum(s string) (wire.Quorum, error) {
-	switch s {
-	case "", "default":
-		return wire.QuorumDefault, nil
-	case "one":
-		return 1, nil
-	case "quorum":
-		return wire.QuorumMajority, nil
-	case "all":
-		return wire.QuorumAll, nil
-	}
-	n, err := strconv.Atoi(s)
-	if err != nil || n < 1 || n > ring.MaxReplicas {
-		return 0, wire.Errorf(wire.BadRequest, "%q is no quorum: write one, quorum, all or 1 to %d", s, ring.MaxReplicas)
-	}
-	return wire.Quorum(n), nil
 }
 
 // ParseTimeout reads a duration such as 500ms or 2s, or a number of milliseconds.

@@ -119,7 +119,7 @@ func (c *respCall) mset() {
 	}
 	err := c.each(len(places), func(ctx context.Context, j int) error {
 		i := places[j]
-		return c.kv().Put(ctx, codec.DefaultBucket, c.args[i], c.args[i+1], Options{})
+		return c.kv().Replace(ctx, codec.DefaultBucket, c.args[i], c.args[i+1], Options{})
 	})
 	if err != nil {
 		c.fail(err)
@@ -144,7 +144,7 @@ func (c *respCall) set() {
 	}
 	o := Options{Expires: a.expires}
 	if a.cond == 0 && !a.get {
-		if err := c.kv().Put(c.ctx, codec.DefaultBucket, c.args[1], c.args[2], o); err != nil {
+		if err := c.kv().Replace(c.ctx, codec.DefaultBucket, c.args[1], c.args[2], o); err != nil {
 			c.fail(err)
 			return
 		}
@@ -231,7 +231,7 @@ func (c *respCall) setex() {
 		c.error(problem)
 		return
 	}
-	if err := c.kv().Put(c.ctx, codec.DefaultBucket, c.args[1], c.args[3], Options{Expires: at}); err != nil {
+	if err := c.kv().Replace(c.ctx, codec.DefaultBucket, c.args[1], c.args[3], Options{Expires: at}); err != nil {
 		c.fail(err)
 		return
 	}

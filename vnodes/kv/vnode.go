@@ -11,12 +11,18 @@ import (
 )
 
 // Service is the key/value service with n replicas, the cluster's if 0. self is
-// the node that registers it, whose id answers to pings.
-func Service(n int, self ring.NodeID) vnodes.Service {
+// the node that registers it, whose id answers to pings. siblings tells in which
+// buckets concurrent values are kept; in none if it is nil.
+func Service(n int, self ring.NodeID, siblings func(bucket string) bool) vnodes.Service {
+	if siblings == nil {
+		siblings = func(string) bool { return false }
+	}
 	return vnodes.Service{
 		Name: codec.Service,
 		N:    n,
-		New:  func(p ring.Partition) vnodes.Vnode { return vnode{partition: p, node: self, now: time.Now} },
+		New: func(p ring.Partition) vnodes.Vnode {
+			return vnode{partition: p, node: self, siblings: siblings, now: time.Now}
+		},
 	}
 }
 
@@ -24,25 +30,42 @@ func Service(n int, self ring.NodeID) vnodes.Service {
 type vnode struct {
 	partition ring.Partition
 	node      ring.NodeID
+	siblings  func(bucket string) bool
 	now       func() time.Time // for expiry only; stamps are the toolkit's
 }
 
 var (
 	_ vnodes.Querier        = vnode{}
 	_ vnodes.Coverer        = vnode{}
+	_ vnodes.Merger         = vnode{}
+	_ vnodes.Superseder     = vnode{}
 	_ vnodes.Resolver       = vnode{}
 	_ vnodes.BlindCommander = vnode{}
 )
 
 // records is what the vnode needs of a *vnodes.Tx.
 type records interface {
+	reader
+	Held(key []byte) (vnodes.Record, bool)
+	Put(key, value []byte)
+	Delete(key []byte)
+	Bury(key, value []byte)
+	stamps
+}
+
+// reader is what queries need.
+type reader interface {
 	Bucket() string
 	Key() []byte
 	Record(key []byte) (vnodes.Record, bool)
-	Put(key, value []byte)
-	Delete(key []byte)
 	Ascend(from []byte, fn func(key []byte, r vnodes.Record) bool)
 	Err() error
+}
+
+// stamps are what siblings are named by.
+type stamps interface {
+	Actor() uint64
+	NewStamp(have vnodes.Stamp) vnodes.Stamp
 }
 
 // Command implements vnodes.Vnode.
@@ -59,7 +82,33 @@ func (v vnode) Cover(tx *vnodes.Tx, req []byte, emit func(vnodes.Item) error) er
 // Blind implements vnodes.BlindCommander.
 func (v vnode) Blind(cmd []byte) bool { return codec.Blind(cmd) }
 
-// Resolve implements vnodes.Resolver: the newest result wins; any pong will do.
+// Merge implements vnodes.Merger.
+func (v vnode) Merge(_ []byte, have, incoming vnodes.Record) vnodes.Record {
+	m := codec.Merge(stored(&have), stored(&incoming))
+	r := vnodes.Record{Stamp: m.Stamp, Value: m.Value}
+	if m.Deleted {
+		r.Flags = vnodes.FlagTombstone
+	}
+	return r
+}
+
+// Superseded implements vnodes.Superseder.
+func (v vnode) Superseded(_ []byte, have, fresh vnodes.Record) bool {
+	h, f := stored(&have), stored(&fresh)
+	return codec.Supersedes(&h, &f)
+}
+
+func stored(r *vnodes.Record) codec.Stored {
+	return codec.Stored{Stamp: r.Stamp, Deleted: r.Deleted(), Value: r.Value}
+}
+
+// MergeItems makes one coverage item of those of two replicas.
+func (v vnode) MergeItems(_ []byte, a, b vnodes.Item) (vnodes.Item, error) {
+	return codec.MergeListed(&a, &b)
+}
+
+// Resolve implements vnodes.Resolver: the newest result wins, versions are merged;
+// any pong will do.
 func (v vnode) Resolve(q []byte, replies [][]byte) ([]byte, error) {
 	op, err := codec.ParseQuery(q)
 	if err != nil {
@@ -68,7 +117,7 @@ func (v vnode) Resolve(q []byte, replies [][]byte) ([]byte, error) {
 	if op == codec.QueryPing && len(replies) > 0 {
 		return replies[0], nil
 	}
-	return codec.Newest(replies)
+	return codec.Resolve(replies)
 }
 
 func (v vnode) command(tx records, cmd []byte) ([]byte, error) {
@@ -80,13 +129,18 @@ func (v vnode) command(tx records, cmd []byte) ([]byte, error) {
 		return nil, err
 	}
 	key := codec.RecordKey(tx.Bucket(), tx.Key())
-	switch c.Op {
-	case codec.OpPut:
-		tx.Put(key, cmd[1:]) // what follows the op is the envelope
+	keeps := v.siblings(tx.Bucket())
+	switch {
+	case c.Op == codec.OpPut && !keeps:
+		tx.Put(key, codec.PlainValue(cmd))
 		return nil, nil
-	case codec.OpDelete:
+	case c.Op == codec.OpPut:
+		return nil, v.add(tx, key, &c)
+	case c.Op == codec.OpDelete && (!keeps || c.Context.IsZero()):
 		tx.Delete(key)
 		return nil, nil
+	case c.Op == codec.OpDelete:
+		return nil, v.forget(tx, key, c.Context)
 	}
 	old, err := v.look(tx, key)
 	if err != nil {
@@ -94,45 +148,61 @@ func (v vnode) command(tx records, cmd []byte) ([]byte, error) {
 	}
 	switch c.Op {
 	case codec.OpTake:
-		if old.State == codec.Live {
+		if old.Exists() {
 			tx.Delete(key)
 		}
 		return codec.AppendResult(nil, &old), nil
 	case codec.OpPutIf:
-		return v.putIf(tx, key, &c, &old), nil
+		return v.putIf(tx, key, &c, &old)
 	default: // OpExpire: ParseCommand knows no other
-		return v.expire(tx, key, &c, &old), nil
+		return v.expire(tx, key, &c, &old)
 	}
 }
 
-func (v vnode) putIf(tx records, key []byte, c *codec.Command, old *codec.Result) []byte {
+func (v vnode) putIf(tx records, key []byte, c *codec.Command, old *codec.Result) ([]byte, error) {
 	out := codec.Outcome{Old: *old}
-	there := old.State == codec.Live
-	if holds(c.Cond, there) {
+	whole := old.Whole()
+	if c.Cond.Holds(old.Exists(), c.Context.Covers(&whole)) {
 		out.Applied = true
-		e := codec.Envelope{Expires: c.Expires, Value: c.Value}
-		if c.Cond&codec.KeepTTL != 0 && there {
-			e.Expires = old.Expires
+		if values := old.Values(); c.Cond&codec.KeepTTL != 0 && len(values) > 0 {
+			c.Expires = values[0].Expires
 		}
-		tx.Put(key, codec.AppendEnvelope(nil, &e))
+		if err := v.replace(tx, key, c, old); err != nil {
+			return nil, err
+		}
 	}
-	return codec.AppendOutcome(nil, &out)
+	return codec.AppendOutcome(nil, &out), nil
 }
 
-// holds reports whether cond lets a value be stored, where there tells if there is one already.
-func holds(cond codec.Cond, there bool) bool {
-	return !(there && cond&codec.IfAbsent != 0) && !(!there && cond&codec.IfExists != 0)
-}
-
-func (v vnode) expire(tx records, key []byte, c *codec.Command, old *codec.Result) []byte {
-	out := codec.Outcome{Old: *old, Applied: old.State == codec.Live && (c.Expires != 0 || old.Expires != 0)}
-	if out.Applied {
-		tx.Put(key, codec.AppendEnvelope(nil, &codec.Envelope{Expires: c.Expires, Value: old.Value}))
+func (v vnode) expire(tx records, key []byte, c *codec.Command, old *codec.Result) ([]byte, error) {
+	out := codec.Outcome{Old: *old}
+	if values := old.Values(); len(values) > 0 && (c.Expires != 0 || values[0].Expires != 0) {
+		out.Applied = true
+		c.Value = values[0].Value
+		if err := v.replace(tx, key, c, old); err != nil {
+			return nil, err
+		}
 	}
-	return codec.AppendOutcome(nil, &out)
+	return codec.AppendOutcome(nil, &out), nil
 }
 
-func (v vnode) query(tx records, q []byte) ([]byte, error) {
+// replace stores c's value in the place of old, which is all that this copy holds,
+// and of what c's context has seen.
+func (v vnode) replace(tx records, key []byte, c *codec.Command, old *codec.Result) error {
+	if v.siblings(tx.Bucket()) {
+		if c.Context.IsZero() {
+			c.Context = old.Context()
+		}
+		return v.add(tx, key, c)
+	}
+	if _, err := v.after(tx, old.Stamp, c.Context); err != nil {
+		return err
+	}
+	tx.Put(key, codec.AppendEnvelope(nil, &codec.Envelope{Expires: c.Expires, Value: c.Value}))
+	return nil
+}
+
+func (v vnode) query(tx reader, q []byte) ([]byte, error) {
 	op, err := codec.ParseQuery(q)
 	if err != nil {
 		return nil, err
@@ -149,20 +219,26 @@ func (v vnode) query(tx records, q []byte) ([]byte, error) {
 	}
 	if op == codec.QueryStat {
 		r.Value = nil
+		r.Object.Strip()
 	}
 	return codec.AppendResult(make([]byte, 0, 1+wire.StampSize+9+len(r.Value)), &r), nil
 }
 
 // look reads the record under key. An expired value is a deleted one, with its
 // stamp, so that it outweighs older values on other replicas.
-func (v vnode) look(tx records, key []byte) (codec.Result, error) {
+func (v vnode) look(tx reader, key []byte) (codec.Result, error) {
 	r, ok := tx.Record(key)
+	s := stored(&r)
 	switch {
 	case tx.Err() != nil:
 		return codec.Result{}, tx.Err()
 	case !ok:
 		return codec.Result{}, nil
-	case r.Deleted():
+	case s.IsObject():
+		o, err := s.Object()
+		o.Expire(unixMS(v.now()))
+		return codec.Result{State: codec.Versions, Stamp: r.Stamp, Object: o}, err
+	case s.Deleted:
 		return codec.Result{State: codec.Deleted, Stamp: r.Stamp}, nil
 	}
 	e, err := codec.ParseEnvelope(r.Value)
@@ -175,7 +251,7 @@ func (v vnode) look(tx records, key []byte) (codec.Result, error) {
 	return codec.Result{State: codec.Live, Stamp: r.Stamp, Expires: e.Expires, Value: e.Value}, nil
 }
 
-func (v vnode) cover(tx records, req []byte, emit func(vnodes.Item) error) error {
+func (v vnode) cover(tx reader, req []byte, emit func(vnodes.Item) error) error {
 	c, err := codec.ParseCover(req)
 	if err != nil {
 		return err
@@ -192,34 +268,16 @@ func (v vnode) cover(tx records, req []byte, emit func(vnodes.Item) error) error
 		if !c.Wants(key) {
 			return true
 		}
-		it, err := item(&c, key[len(prefix):], &r, now)
-		if err == nil {
-			err = emit(it)
+		it, s := vnodes.Item{Key: key[len(prefix):], Stamp: r.Stamp}, stored(&r)
+		if it.Value, it.Deleted, failed = codec.ListStored(c.Op, &s, now); failed == nil {
+			failed = emit(it)
 		}
-		failed = err
-		return err == nil
+		return failed == nil
 	})
 	if failed != nil {
 		return failed
 	}
 	return tx.Err()
-}
-
-// item makes of a record what a coverage query collects.
-func item(c *codec.Cover, key []byte, r *vnodes.Record, now uint64) (vnodes.Item, error) {
-	it := vnodes.Item{Key: key, Stamp: r.Stamp, Deleted: r.Deleted()}
-	if it.Deleted {
-		return it, nil
-	}
-	e, err := codec.ParseEnvelope(r.Value)
-	if err != nil {
-		return it, err
-	}
-	it.Deleted = e.Expired(now)
-	if !it.Deleted && c.Op == codec.CoverValues {
-		it.Value = e.Value
-	}
-	return it, nil
 }
 
 // unixMS is t in the unit in which values expire.

@@ -2,12 +2,14 @@ package vnodetest
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"log/slog"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/ringcore/ringcore/dataplane/wire"
 	"github.com/ringcore/ringcore/metadata/ring"
@@ -18,13 +20,18 @@ import (
 
 func TestKV(t *testing.T) {
 	for _, n := range []int{1, 3} {
-		t.Run(fmt.Sprint("n", n), func(t *testing.T) { Run(t, kv.Service(n, "000000000000000a"), kvInputs(n)) })
+		for name, siblings := range map[string]func(string) bool{"Last": nil, "Siblings": func(string) bool { return true }} {
+			t.Run(fmt.Sprint(name, n), func(t *testing.T) { Run(t, kv.Service(n, "000000000000000a", siblings), kvInputs()) })
+		}
 	}
 }
 
-// kvInputs are puts, deletes and, where they are exact, conditional commands.
-func kvInputs(n int) Inputs {
+// kvInputs are commands of every kind, with contexts and without.
+func kvInputs() Inputs {
 	var in Inputs
+	// What the first copy has taken in the first seconds of the suite's clock.
+	until := uint64(time.Date(2026, 1, 1, 0, 0, 15, 0, time.UTC).UnixMilli()) << 16
+	seen := codec.Context{Base: wire.Stamp{Time: 1}, Dots: string(binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, 1), until))}
 	call := func(key int, body []byte) wire.Call {
 		return wire.Call{Bucket: "b", Key: []byte{'k', byte('0' + key)}, Body: body}
 	}
@@ -35,11 +42,12 @@ func kvInputs(n int) Inputs {
 		for i := range 3 {
 			command(key, codec.Command{Op: codec.OpPut, Value: fmt.Append(nil, "value", i)})
 		}
-		if n == 1 {
-			command(key, codec.Command{Op: codec.OpPutIf, Cond: codec.IfAbsent, Value: []byte("not stored")})
-			command(key, codec.Command{Op: codec.OpTake})
-			command(key, codec.Command{Op: codec.OpPutIf, Cond: codec.IfAbsent, Value: []byte("stored")})
-		}
+		command(key, codec.Command{Op: codec.OpPut, Context: seen, Value: []byte("beside what has not been seen")})
+		command(key, codec.Command{Op: codec.OpPutIf, Cond: codec.IfAbsent, Value: []byte("not stored")})
+		command(key, codec.Command{Op: codec.OpTake})
+		command(key, codec.Command{Op: codec.OpPutIf, Cond: codec.IfAbsent, Value: []byte("stored")})
+		command(key, codec.Command{Op: codec.OpExpire, Expires: 1 << 60})
+		command(key, codec.Command{Op: codec.OpDelete, Context: seen})
 		if key%2 == 0 {
 			command(key, codec.Command{Op: codec.OpDelete})
 		}

@@ -24,19 +24,56 @@ func drawCommand(t *rapid.T) Command {
 		c.Expires = rapid.Uint64().Draw(t, "expires")
 	}
 	if c.Op == OpPutIf {
-		c.Cond = Cond(rapid.IntRange(0, 7).Draw(t, "cond"))
+		c.Cond = Cond(rapid.IntRange(0, int(condMask)).Draw(t, "cond"))
+	}
+	if c.Op == OpPut || c.Op == OpPutIf || c.Op == OpDelete {
+		c.Context = drawContext(t)
 	}
 	return c
 }
 
+func drawContext(t *rapid.T) Context {
+	if rapid.Bool().Draw(t, "no context") {
+		return Context{}
+	}
+	var v seen
+	for i := range rapid.IntRange(0, 4).Draw(t, "actors") {
+		v = append(v, Dot{Actor: uint64(i), Time: rapid.Uint64Min(1).Draw(t, "seen")})
+	}
+	return Context{Base: wire.Stamp{Time: rapid.Uint64Min(1).Draw(t, "base")}, Dots: string(v.append(nil))}
+}
+
+// drawObject draws any Object as its methods leave it.
+func drawObject(t *rapid.T) Object {
+	var o Object
+	if rapid.Bool().Draw(t, "base") {
+		o.Base = Base{Stamp: wire.Stamp{Time: rapid.Uint64Range(1, 5).Draw(t, "time"), ID: 1}, Live: rapid.Bool().Draw(t, "live")}
+		if o.Base.Live {
+			o.Base.Envelope = drawEnvelope(t)
+		}
+	}
+	for range rapid.IntRange(0, 4).Draw(t, "puts") {
+		dot := Dot{Actor: rapid.Uint64Range(1, 3).Draw(t, "actor"), Time: max(o.Newest(), o.Base.Stamp.Time) + 1}
+		o.Put(Sibling{Dot: dot, ID: rapid.Uint64Range(1, 9).Draw(t, "id"), Envelope: drawEnvelope(t)})
+	}
+	return o
+}
+
+func drawEnvelope(t *rapid.T) Envelope {
+	return Envelope{Expires: rapid.Uint64Range(0, 9).Draw(t, "expires"), Value: rapid.SliceOfN(rapid.Byte(), 0, 9).Draw(t, "value")}
+}
+
 func drawResult(t *rapid.T) Result {
-	r := Result{State: State(rapid.IntRange(0, 2).Draw(t, "state"))}
+	r := Result{State: State(rapid.IntRange(0, 3).Draw(t, "state"))}
 	if r.State != Absent {
 		r.Stamp = wire.Stamp{Time: rapid.Uint64Min(1).Draw(t, "time"), Node: rapid.Uint64().Draw(t, "node"), ID: rapid.Uint64().Draw(t, "id")}
 	}
 	if r.State == Live {
 		r.Expires = rapid.Uint64().Draw(t, "expires")
 		r.Value = rapid.SliceOfN(rapid.Byte(), 0, 64).Draw(t, "value")
+	}
+	if r.State == Versions {
+		r.Object = drawObject(t)
 	}
 	return r
 }
@@ -46,7 +83,7 @@ func same[T any](t *rapid.T, want, got T, err error) {
 	if err != nil {
 		t.Fatalf("parse %+v: %v", want, err)
 	}
-	if d := cmp.Diff(want, got, emptyIsNil); d != "" {
+	if d := cmp.Diff(want, got, emptyIsNil, cmp.AllowUnexported(Object{})); d != "" {
 		t.Fatalf("came back different (-want +got):\n%s", d)
 	}
 }
@@ -113,21 +150,21 @@ func TestEveryKeyIsInExactlyOneTouchedPartition(t *testing.T) {
 	})
 }
 
-func TestNewestWins(t *testing.T) {
+func TestResolveTakesTheNewest(t *testing.T) {
 	enc := func(r Result) []byte { return AppendResult(nil, &r) }
 	absent := enc(Result{})
 	old := enc(Result{State: Live, Stamp: wire.Stamp{Time: 1}, Value: []byte("old")})
 	gone := enc(Result{State: Deleted, Stamp: wire.Stamp{Time: 2}})
 	for _, replies := range [][][]byte{{absent, old, gone}, {gone, old, absent}, {old, gone}} {
-		got, err := Newest(replies)
+		got, err := Resolve(replies)
 		if err != nil || !bytes.Equal(got, gone) {
-			t.Errorf("Newest(%q) = %q, %v; want the tombstone", replies, got, err)
+			t.Errorf("Resolve(%q) = %q, %v; want the tombstone", replies, got, err)
 		}
 	}
-	if got, err := Newest([][]byte{absent, absent}); err != nil || !bytes.Equal(got, absent) {
+	if got, err := Resolve([][]byte{absent, absent}); err != nil || !bytes.Equal(got, absent) {
 		t.Errorf("two absent: %q, %v", got, err)
 	}
-	if _, err := Newest(nil); !errors.Is(err, &wire.Error{Code: wire.Corrupt}) {
+	if _, err := Resolve(nil); !errors.Is(err, &wire.Error{Code: wire.Corrupt}) {
 		t.Errorf("no replies: %v", err)
 	}
 }
@@ -176,6 +213,12 @@ func FuzzDecoders(f *testing.F) {
 	f.Add(AppendOutcome(nil, &Outcome{Applied: true}))
 	f.Add(AppendCover(nil, &Cover{Op: CoverKeys, Bucket: "b", Q: 64, To: 9}))
 	f.Add(AppendEnvelope(nil, &Envelope{Expires: 7}))
+	o := Object{Base: Base{Stamp: wire.Stamp{Time: 1}, Live: true}}
+	o.Put(Sibling{Dot: Dot{Actor: 7, Time: 9}, ID: 8, Envelope: Envelope{Value: []byte("v")}})
+	f.Add(AppendObject(nil, &o))
+	f.Add(AppendResult(nil, &Result{State: Versions, Object: o}))
+	f.Add(AppendCommand(nil, &Command{Op: OpPut, Context: o.Context()}))
+	f.Add(o.Context().Append(nil))
 	f.Add(RecordKey("b", []byte("k")))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		check := func(what string, again []byte, err error) {
@@ -191,6 +234,17 @@ func FuzzDecoders(f *testing.F) {
 		check("command", AppendCommand(nil, &c), err)
 		e, err := ParseEnvelope(b)
 		check("envelope", AppendEnvelope(nil, &e), err)
+		stored := Stored{Value: b}
+		if o, err := stored.Object(); stored.IsObject() && !o.Empty() {
+			check("object", AppendObject(nil, &o), err)
+		}
+		x, err := ReadContext(b)
+		check("context", x.Append(nil), err)
+		if err == nil {
+			if back, err := ParseContext(x.String()); err != nil || back != x {
+				t.Errorf("context %x came back as %+v, %v", b, back, err)
+			}
+		}
 		r, err := ParseResult(b)
 		check("result", AppendResult(nil, &r), err)
 		o, err := ParseOutcome(b)

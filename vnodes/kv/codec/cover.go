@@ -8,8 +8,8 @@ import (
 // CoverOp is what a coverage query collects. Append only.
 type CoverOp uint8
 
-// The coverage queries. Items carry the key within the bucket; values carry the
-// value without its envelope besides.
+// The coverage queries. Items carry the key within the bucket; what their value says is
+// ListStored's and ListedValues' business.
 const (
 	CoverKeys   CoverOp = 1
 	CoverValues CoverOp = 2

@@ -32,26 +32,64 @@ type State uint8
 
 // The states.
 const (
-	Absent  State = 0 // no record; the stamp is zero
-	Deleted State = 1 // a tombstone, or an expired value
-	Live    State = 2
+	Absent   State = 0 // no record; the stamp is zero
+	Deleted  State = 1 // a tombstone, or an expired value
+	Live     State = 2
+	Versions State = 3 // an Object, which may hold no value
 )
 
-// Result is what one replica, or the newest of several, knows of a key.
+// Result is what one replica, or several together, know of a key.
 //
-//	u8 state | stamp | if live: envelope
+//	u8 state | stamp | if live: envelope, if versions: object
 type Result struct {
 	State   State
 	Stamp   wire.Stamp
 	Expires uint64 // of a live value; see Envelope
 	Value   []byte // of a live value
+	Object  Object // of Versions
+}
+
+// Context is what whoever got r has seen.
+func (r *Result) Context() Context {
+	if r.State == Versions {
+		return r.Object.Context()
+	}
+	return Context{Base: r.Stamp}
+}
+
+// Exists reports whether r holds a value.
+func (r *Result) Exists() bool { return r.State == Live || r.State == Versions && !r.Object.Empty() }
+
+// Values are those that r holds, the newest first.
+func (r *Result) Values() []Envelope {
+	switch r.State {
+	case Live:
+		return []Envelope{{r.Expires, r.Value}}
+	case Versions:
+		return r.Object.Values()
+	}
+	return nil
+}
+
+// Whole is r as an Object, whatever its state.
+func (r *Result) Whole() Object {
+	switch r.State {
+	case Versions:
+		return r.Object
+	case Live:
+		return Object{Base: Base{Stamp: r.Stamp, Live: true, Envelope: Envelope{r.Expires, r.Value}}}
+	}
+	return Object{Base: Base{Stamp: r.Stamp}}
 }
 
 // AppendResult appends the encoding of r to dst.
 func AppendResult(dst []byte, r *Result) []byte {
 	dst = r.Stamp.Append(append(dst, byte(r.State)))
-	if r.State == Live {
+	switch r.State {
+	case Live:
 		dst = AppendEnvelope(dst, &Envelope{Expires: r.Expires, Value: r.Value})
+	case Versions:
+		dst = AppendObject(dst, &r.Object)
 	}
 	return dst
 }
@@ -73,6 +111,8 @@ func ParseResult(b []byte) (Result, error) {
 		var e Envelope
 		e, ok = cutEnvelope(rest)
 		r.Expires, r.Value = e.Expires, e.Value
+	case Versions:
+		r.Object, ok = cutObject(rest)
 	}
 	if !ok {
 		return Result{}, errReply("result", b)
@@ -80,17 +120,19 @@ func ParseResult(b []byte) (Result, error) {
 	return r, nil
 }
 
-// Newest is the encoded Result with the newest stamp among replies; any one of
-// them if several share it.
-func Newest(replies [][]byte) ([]byte, error) {
+// Resolve makes one encoded Result of those of several replicas: the newest, or all
+// of them merged if there are Objects among them.
+func Resolve(replies [][]byte) ([]byte, error) {
 	var best []byte
 	var stamp wire.Stamp
 	for _, b := range replies {
 		r, err := ParseResult(b)
-		if err != nil {
+		switch {
+		case err != nil:
 			return nil, err
-		}
-		if best == nil || r.Stamp.Compare(stamp) > 0 {
+		case r.State == Versions:
+			return resolveObjects(replies)
+		case best == nil || r.Stamp.Compare(stamp) > 0:
 			best, stamp = b, r.Stamp
 		}
 	}
@@ -98,6 +140,36 @@ func Newest(replies [][]byte) ([]byte, error) {
 		return nil, errReply("result", nil)
 	}
 	return best, nil
+}
+
+func resolveObjects(replies [][]byte) ([]byte, error) {
+	all := Result{State: Versions}
+	for _, b := range replies {
+		r, err := ParseResult(b)
+		if err != nil {
+			return nil, err
+		}
+		o := r.Whole()
+		all.Object = MergeObjects(&all.Object, &o)
+		if r.Stamp.Compare(all.Stamp) > 0 {
+			all.Stamp = r.Stamp
+		}
+	}
+	all.shorten()
+	return AppendResult(nil, &all), nil
+}
+
+// shorten gives r the form that a replica's answer would have which held all of it:
+// an Object that is nothing but its Base is stored as a plain record.
+func (r *Result) shorten() {
+	base := r.Object.Base
+	switch {
+	case !r.Object.plain() || base.Stamp != r.Stamp:
+	case base.Live:
+		*r = Result{State: Live, Stamp: r.Stamp, Expires: base.Expires, Value: base.Value}
+	default:
+		*r = Result{State: Deleted, Stamp: r.Stamp}
+	}
 }
 
 // Pong says which vnode answered a ping.
