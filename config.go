@@ -7,6 +7,7 @@ import (
 	"os"
 	"regexp"
 	"strconv"
+	"time"
 
 	"github.com/ringcore/ringcore/metadata/ring"
 	"github.com/ringcore/ringcore/vnodes"
@@ -44,6 +45,10 @@ type Config struct {
 	Services  []Service    // besides the key/value service, the same on every node
 	WithoutKV bool         // leaves out the key/value service and its doors
 	Logger    *slog.Logger // slog.Default() if nil
+
+	// Now is the wall clock from which stamps are made; time.Now if nil. For tests: a node
+	// whose clock is wrong must do no harm.
+	Now func() time.Time
 
 	// OneMachine shortens the waits for nodes that share a machine: tests and dev clusters.
 	OneMachine bool

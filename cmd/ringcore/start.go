@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -66,6 +67,9 @@ func (a *app) startCommand() *cobra.Command {
 				return err
 			}
 			if err := checkConfig(&cfg); err != nil {
+				return err
+			}
+			if cfg.Now, err = testClock(a.getenv, time.Now()); err != nil {
 				return err
 			}
 			return a.start(cmd.Context(), cfg)
