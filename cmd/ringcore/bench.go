@@ -57,7 +57,7 @@ func (a *app) benchCommand() *cobra.Command {
 			"Every answer is recorded. In the end every key is read with a majority and all are listed, and answers\n" +
 			"that no correct cluster gives are told: acknowledged writes that are lost, values that are stale, came back\n" +
 			"or were never written, wrong \"not found\", keys that a list has twice or lacks. If there are any, or if\n" +
-			"something cannot be read within --timeout, the exit code is 1.",
+			"something cannot be read within --timeout, the exit code is 1. An interrupt ends the load and not the check.",
 		Example: "  ringcore bench --op mix --callers 64\n  ringcore bench --op get --read-quorum one --pids $(pgrep -d, ringcore)\n" +
 			"  ringcore bench --check --callers 64 --duration 30s",
 		Args: cobra.NoArgs,
@@ -133,12 +133,12 @@ func (a *app) bench(ctx context.Context, f *benchFlags) error {
 	return a.printRuns(runs)
 }
 
-// benchRuns is one run for each number of callers.
+// benchRuns is one run for each number of callers; with an error, those before it.
 func (a *app) benchRuns(ctx context.Context, f *benchFlags) ([]benchRun, error) {
 	if f.load.op != "put" && !f.noFill {
 		a.note("writing %d keys", f.load.keys)
 		if err := f.load.fill(ctx); err != nil {
-			return nil, fmt.Errorf("write the keys: %w", err)
+			return []benchRun{}, fmt.Errorf("write the keys: %w", err)
 		}
 	}
 	runs := []benchRun{}
@@ -147,7 +147,7 @@ func (a *app) benchRuns(ctx context.Context, f *benchFlags) ([]benchRun, error) 
 		a.note("%s with %d callers for %s", f.load.op, n, f.load.duration)
 		run, err := measure(ctx, &f.load, f.pids)
 		if err != nil {
-			return nil, err
+			return runs, err
 		}
 		runs = append(runs, *run)
 	}

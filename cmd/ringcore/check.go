@@ -56,10 +56,12 @@ func (a *app) benchChecked(ctx context.Context, c *client.Client, f *benchFlags)
 	stop := watchdog()
 	runs, err := a.benchRuns(ctx, f)
 	pause := stop()
-	if err != nil {
+	if err != nil && ctx.Err() == nil {
 		return err
 	}
-	v := wit.verdict(ctx, pause, a.timeout, a.note)
+	// An interrupt ends the load, and what it has shown until then is told; a second one
+	// ends the process.
+	v := wit.verdict(context.WithoutCancel(ctx), pause, a.timeout, a.note)
 	if f.json || a.json() {
 		err = a.printJSON(map[string]any{"runs": runs, "check": v})
 	} else {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"os"
 	"os/exec"
 	"strconv"
 	"strings"
@@ -27,8 +28,8 @@ type checkLoad struct {
 
 const checkCallers = 64
 
-// startCheck puts load on the nodes for so long. spawn starts the process; nil: here.
-func startCheck(t *testing.T, nodes []*process, length time.Duration, spawn func(*exec.Cmd) error, args ...string) *checkLoad {
+// startCheck puts load on the nodes until the verdict is asked for. spawn starts the process; nil: here.
+func startCheck(t *testing.T, nodes []*process, spawn func(*exec.Cmd) error, args ...string) *checkLoad {
 	t.Helper()
 	addrs := make([]string, len(nodes))
 	for i, p := range nodes {
@@ -37,7 +38,7 @@ func startCheck(t *testing.T, nodes []*process, length time.Duration, spawn func
 	l := &checkLoad{t: t, begun: make(chan struct{}), ended: make(chan struct{})}
 	l.cmd = exec.Command("ringcore", append([]string{
 		"bench", "--check", "--json", "--addr", strings.Join(addrs, ","), "--callers", strconv.Itoa(checkCallers),
-		"--duration", length.String(), "--timeout", "1m", "--keys", "500",
+		"--duration", "1h", "--timeout", "1m", "--keys", "500",
 	}, args...)...)
 	l.cmd.Stdout, l.cmd.Stderr = &l.out, l
 	if spawn == nil {
@@ -82,9 +83,12 @@ func (l *checkLoad) said() string {
 	return l.notes.String()
 }
 
-// verdict waits for the end of the load.
+// verdict ends the load and waits for the check.
 func (l *checkLoad) verdict() *verdict {
 	l.t.Helper()
+	if err := l.cmd.Process.Signal(os.Interrupt); err != nil {
+		l.t.Fatal(err)
+	}
 	<-l.ended
 	var r struct{ Check *verdict }
 	if err := json.Unmarshal(l.out.Bytes(), &r); err != nil || r.Check == nil {
@@ -112,7 +116,9 @@ func (v *verdict) tell(t *testing.T) {
 // A healthy cluster passes; everything was read and listed.
 func TestCheckOfHealthyCluster(t *testing.T) {
 	nodes := threeNodes(t)
-	v := startCheck(t, nodes, 2*time.Second, nil).verdict()
+	l := startCheck(t, nodes, nil)
+	<-time.After(2 * time.Second) // under load
+	v := l.verdict()
 	v.tell(t)
 	if v.Verdict != "ok" || len(v.Errors) > 0 || !v.Listed || v.Unread != 0 || v.Keys != 500 || v.Deletes == 0 || v.Gets < 500 || v.Puts < 500 {
 		t.Errorf("%+v", v)
@@ -135,7 +141,7 @@ func threeNodes(t *testing.T) []*process {
 func TestCheckFindsOldFiles(t *testing.T) {
 	p := startProcess(t, "n1", "--replicas", "1", "--log-level", "warn")
 	dir := p.args[3] // of --data-dir
-	l := startCheck(t, []*process{p}, 6*time.Second, nil)
+	l := startCheck(t, []*process{p}, nil)
 	copyDir := func(from, to string) {
 		p.kill()
 		if out, err := exec.Command("cp", "-a", from, to).CombinedOutput(); err != nil {
@@ -152,6 +158,7 @@ func TestCheckFindsOldFiles(t *testing.T) {
 	}
 	copyDir(dir+".old", dir)
 	p.restart()
+	<-time.After(time.Second) // so that it is seen under load
 	v := l.verdict()
 	v.tell(t)
 	if v.Verdict != "violated" || v.Faults["stale"]+v.Faults["resurrected"]+v.Faults["not_found"] == 0 || len(v.Violations) == 0 {

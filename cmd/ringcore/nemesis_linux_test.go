@@ -151,7 +151,7 @@ func (c *cluster) round(hold time.Duration, wounds ...wound) *verdict {
 	if c.lan != nil {
 		spawn = c.lan.spawn(lanClient)
 	}
-	load := startCheck(c.t, c.nodes, calm+hold+2*calm, spawn)
+	load := startCheck(c.t, c.nodes, spawn)
 	<-time.After(calm)
 	for _, w := range wounds {
 		w.inject(c, w.victim)
@@ -160,6 +160,7 @@ func (c *cluster) round(hold time.Duration, wounds ...wound) *verdict {
 	for _, w := range wounds {
 		w.heal(c, w.victim)
 	}
+	<-time.After(2 * calm)
 	v := load.verdict()
 	settle(c.t, c.nodes...)
 	return v
@@ -239,13 +240,14 @@ func TestFaultsOnLoopback(t *testing.T) {
 // have with R=1.
 func TestCheckFindsWeakQuorums(t *testing.T) {
 	c := newCluster(t, 3, true, false)
-	load := startCheck(t, c.nodes, 5*time.Second, c.lan.spawn(lanClient), "--read-quorum", "one", "--write-quorum", "one")
+	load := startCheck(t, c.nodes, c.lan.spawn(lanClient), "--read-quorum", "one", "--write-quorum", "one")
 	<-time.After(time.Second)
 	links(cut, cut, false)(c, 2)
 	<-time.After(time.Second)
 	links(cut, cut, true)(c, 2)
 	<-time.After(2 * time.Second)
 	links(0, 0, true)(c, 2)
+	<-time.After(time.Second)
 	v := load.verdict()
 	v.tell(t)
 	if v.Verdict != "violated" || c.lan.dropped.Load() == 0 {
