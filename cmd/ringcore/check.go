@@ -53,7 +53,7 @@ func (a *app) benchChecked(ctx context.Context, c *client.Client, f *benchFlags)
 		history: history.New(), errors: map[string]uint64{}, last: map[string]string{},
 	}
 	f.load.target = wit.target()
-	stop := watchdog()
+	stop := watchPauses()
 	runs, err := a.benchRuns(ctx, f)
 	pause := stop()
 	if err != nil && ctx.Err() == nil {

@@ -126,9 +126,9 @@ func codeOf(err error) string {
 	return "other"
 }
 
-// watchdog measures for how long this process, and so probably the machine, stood
+// watchPauses measures for how long this process, and so probably the machine, stood
 // still at most. stop returns that.
-func watchdog() (stop func() time.Duration) {
+func watchPauses() (stop func() time.Duration) {
 	const period = 5 * time.Millisecond
 	ctx, cancel := context.WithCancel(context.Background())
 	longest := make(chan time.Duration)
