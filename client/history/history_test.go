@@ -215,3 +215,21 @@ func do0(h *History, kind Kind, value Value) Value {
 	c.Done(OK)
 	return c.Value
 }
+
+func ExampleHistory() {
+	store := map[string]Value{} // stands for what is tested
+	h := New()
+
+	put := h.Begin(1, "key", Put)
+	store["key"] = put.Value
+	put.Done(OK)
+
+	delete(store, "key") // the fault
+
+	get := h.Begin(2, "key", Get)
+	get.Value = store["key"]
+	get.Done(OK)
+
+	fmt.Println(h.Report().Faults)
+	// Output: map[not_found:1]
+}
