@@ -85,7 +85,8 @@ func (a *app) benchCommand() *cobra.Command {
 	return cmd
 }
 
-// checked sets the defaults of --check, in which many callers meet at the same keys.
+// checked sets the defaults of --check, in which many callers meet at the same keys. A
+// mix need not find something: "not found" is checked too.
 func (f *benchFlags) checked(given func(flag string) bool) {
 	if !given("op") {
 		f.load.op = "mix"
@@ -93,6 +94,7 @@ func (f *benchFlags) checked(given func(flag string) bool) {
 	if !given("keys") {
 		f.load.keys = 1000
 	}
+	f.noFill = f.noFill || f.load.op == "mix"
 }
 
 // valid refuses what cannot run.

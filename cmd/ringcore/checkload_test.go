@@ -17,7 +17,7 @@ import (
 type checkLoad struct {
 	t     *testing.T
 	cmd   *exec.Cmd
-	begun chan struct{} // closed when the callers have begun, after the fill
+	begun chan struct{} // closed when the callers have begun
 	ended chan struct{}
 
 	mu     sync.Mutex
