@@ -132,7 +132,8 @@ func (c *core) openVnodes(dir string, fresh bool) error {
 	m, err := vnodes.Open(vnodes.Config{
 		ClusterID: c.clusterID, Node: c.self.ID, Dir: dir, Memory: c.n.cfg.Storage == "memory", Fresh: fresh,
 		Services: services, Rings: rings{c}, Transfers: transfers{c}, Dialer: dialer{c}, Up: c.live.MaybeUp, Logger: c.n.log,
-		Now: c.n.cfg.Now, DiskLow: low, DiskCritical: critical,
+		DiskLow: low, DiskCritical: critical,
+		Now: c.n.cfg.Now,
 	})
 	if err != nil {
 		return fmt.Errorf("open the vnodes: %w", err)
