@@ -120,7 +120,7 @@ func TestCheckOfHealthyCluster(t *testing.T) {
 	<-time.After(2 * time.Second) // under load
 	v := l.verdict()
 	v.tell(t)
-	if v.Verdict != "ok" || len(v.Errors) > 0 || !v.Listed || v.Unread != 0 || v.Keys != 500 || v.Deletes == 0 || v.Gets < 500 || v.Puts < 500 {
+	if v.Verdict != "ok" || len(v.Errors) > 0 || !v.Listed || v.Unread != 0 || v.Keys == 0 || v.Gets < uint64(v.Keys) || v.Puts == 0 || v.Deletes == 0 {
 		t.Errorf("%+v", v)
 	}
 }
