@@ -56,6 +56,10 @@ type Config struct {
 	WithoutKV bool         // leaves out the key/value service and its doors
 	Logger    *slog.Logger // slog.Default() if nil
 
+	// Now is the wall clock from which stamps are made; time.Now if nil. For tests: a node
+	// whose clock is wrong must do no harm.
+	Now func() time.Time
+
 	// OneMachine shortens the waits for nodes that share a machine: tests and dev clusters.
 	OneMachine bool
 }

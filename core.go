@@ -135,7 +135,7 @@ func (c *core) openVnodes(dir string, fresh bool) error {
 		ClusterID: c.clusterID, Node: c.self.ID, Dir: dir, Memory: c.n.cfg.Storage == "memory", Fresh: fresh,
 		Services: services, Rings: rings{c}, Transfers: transfers{c}, Dialer: dialer{c}, Up: c.live.MaybeUp, UpChanged: c.live.Changed,
 		Logger: c.n.log, AcceptLoss: c.n.cfg.AcceptLoss, HintBytes: c.n.cfg.HintBytes,
-		DiskLow: low, DiskCritical: critical, Floors: floors{c}, CompareEvery: c.n.cfg.CompareEvery,
+		Now: c.n.cfg.Now, DiskLow: low, DiskCritical: critical, Floors: floors{c}, CompareEvery: c.n.cfg.CompareEvery,
 	})
 	if err != nil {
 		return fmt.Errorf("open the vnodes: %w", err)

@@ -72,6 +72,13 @@ func (v *vnode) command(r *wire.Request) {
 		v.refuse(r, err)
 		return
 	}
+	if v.late(r) {
+		// A process that was stopped meanwhile may have stamped the writes only now: their
+		// caller has written elsewhere since, and what was written after that is newer.
+		v.stale.Store(true)
+		v.m.fail(r, wire.Deadline, "the deadline passed while the command ran: nothing was written")
+		return
+	}
 	if len(tx.writes) > 0 && r.OnEffect != nil {
 		r.OnEffect(AppendWrites(nil, tx.writes), reply)
 	}

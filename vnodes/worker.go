@@ -292,7 +292,7 @@ func (v *vnode) wakeAt(t time.Time) {
 		return
 	}
 	v.expires = t
-	wait := max(t.Sub(v.m.now()), time.Millisecond)
+	wait := max(time.Until(t), time.Millisecond)
 	if v.expiry == nil {
 		v.expiry = time.AfterFunc(wait, func() { v.post((*vnode).expire) })
 		return
@@ -314,9 +314,10 @@ func (v *vnode) expire() {
 	}
 }
 
-// late reports whether r's deadline has passed.
+// late reports whether r's deadline has passed: by this machine's time, which the
+// wall clock, right or wrong, has nothing to do with.
 func (v *vnode) late(r *wire.Request) bool {
-	return !r.Deadline.IsZero() && !v.m.now().Before(r.Deadline)
+	return !r.Deadline.IsZero() && !time.Now().Before(r.Deadline)
 }
 
 // answerHeld refuses what is held: the worker ends.

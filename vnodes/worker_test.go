@@ -183,6 +183,55 @@ func TestClockAhead(t *testing.T) {
 	n.mustGet("a", "newer still")
 }
 
+// A wall clock that is wrong changes stamps, not deadlines: those are counted by a
+// clock that nobody sets.
+func TestWrongClockKeepsDeadlines(t *testing.T) {
+	for _, off := range []time.Duration{time.Hour, -time.Hour} {
+		w := newWorld(t, 1, 1, func(n *simNode) {
+			n.tune = func(c *Config) { c.Now = func() time.Time { return time.Now().Add(off) } }
+		})
+		put := request(wire.OpCommand, w.ring(), "kv", "a", "put 1")
+		put.Deadline = time.Now().Add(time.Minute)
+		if got := w.node(1).ask(put); got.code != wire.OK {
+			t.Errorf("clock %s off, a minute left: %v", off, got)
+		}
+		put.Deadline = time.Now().Add(-time.Second)
+		if got := w.node(1).ask(put); got.code != wire.Deadline {
+			t.Errorf("clock %s off, late: %v", off, got)
+		}
+	}
+}
+
+// slowVnode takes until a deadline for what is late.
+type slowVnode struct {
+	simVnode
+	deadline time.Time
+}
+
+func (v *slowVnode) Command(tx *Tx, cmd []byte) ([]byte, error) {
+	reply, err := v.simVnode.Command(tx, cmd)
+	if string(cmd) == "put late" {
+		<-time.After(time.Until(v.deadline))
+	}
+	return reply, err
+}
+
+// A command whose deadline passes while it runs, as in a process that is stopped,
+// writes nothing: its caller has asked another node, and newer writes may have followed.
+func TestDeadlinePassesWhileRunning(t *testing.T) {
+	deadline := time.Now().Add(100 * time.Millisecond)
+	w, n := oneNode(t, 1, func(ring.Partition) Vnode { return &slowVnode{deadline: deadline} })
+	n.mustPut("a", "in time")
+	req := request(wire.OpCommand, w.ring(), "kv", "a", "put late")
+	req.Deadline = deadline
+	if got := n.ask(req); got.code != wire.Deadline {
+		t.Errorf("%v", got)
+	}
+	n.mustGet("a", "in time")
+	n.mustPut("a", "later")
+	n.mustGet("a", "later")
+}
+
 // A command that reads is refused where it cannot be right.
 func TestReadingCommands(t *testing.T) {
 	for name, c := range map[string]struct {

@@ -23,6 +23,7 @@ type benchFlags struct {
 	pids         []int
 	r, w         string
 	json, noFill bool
+	check        bool
 	load         load
 }
 
@@ -51,10 +52,21 @@ func (a *app) benchCommand() *cobra.Command {
 		Short: "Put load on a cluster and measure it",
 		Long: "Put load on a cluster through the Go client, and measure it.\n\n" +
 			"Each caller sends its next request when it has the answer to the one before. Reads are preceded by\n" +
-			"writing every key once, unless --no-fill says that this was done.",
-		Example: "  ringcore bench --op mix --callers 64\n  ringcore bench --op get --read-quorum one --pids $(pgrep -d, ringcore)",
-		Args:    cobra.NoArgs,
-		RunE:    func(cmd *cobra.Command, _ []string) error { return a.bench(cmd.Context(), f) },
+			"writing every key once, unless --no-fill says that this was done.\n\n" +
+			"With --check every write has a value of its own, on keys that no other run uses; a mix has deletes too.\n" +
+			"Every answer is recorded. In the end every key is read with a majority and all are listed, and answers\n" +
+			"that no correct cluster gives are told: acknowledged writes that are lost, values that are stale, came back\n" +
+			"or were never written, wrong \"not found\", keys that a list has twice or lacks. If there are any, or if\n" +
+			"something cannot be read within --timeout, the exit code is 1. An interrupt ends the load and not the check.",
+		Example: "  ringcore bench --op mix --callers 64\n  ringcore bench --op get --read-quorum one --pids $(pgrep -d, ringcore)\n" +
+			"  ringcore bench --check --callers 64 --duration 30s",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if f.check {
+				f.checked(cmd.Flags().Changed)
+			}
+			return a.bench(cmd.Context(), f)
+		},
 	}
 	fl := cmd.Flags()
 	fl.StringSliceVar(&f.addrs, "addr", []string{"127.0.0.1:7400"}, "addresses (--addr) of members")
@@ -68,12 +80,25 @@ func (a *app) benchCommand() *cobra.Command {
 	fl.StringVar(&f.w, "write-quorum", "", "replicas that store a write: a number, one, quorum or all")
 	fl.IntSliceVar(&f.pids, "pids", nil, "processes of the nodes: adds their CPU time")
 	fl.BoolVar(&f.noFill, "no-fill", false, "do not write the keys before reading")
+	fl.BoolVar(&f.check, "check", false, "record every answer and find wrong ones; by default a mix on 1,000 keys")
 	fl.BoolVar(&f.json, "json", false, "as -o json")
 	return cmd
 }
 
-// check refuses what cannot run.
-func (f *benchFlags) check() error {
+// checked sets the defaults of --check, in which many callers meet at the same keys. A
+// mix need not find something: "not found" is checked too.
+func (f *benchFlags) checked(given func(flag string) bool) {
+	if !given("op") {
+		f.load.op = "mix"
+	}
+	if !given("keys") {
+		f.load.keys = 1000
+	}
+	f.noFill = f.noFill || f.load.op == "mix"
+}
+
+// valid refuses what cannot run.
+func (f *benchFlags) valid() error {
 	l := &f.load
 	switch {
 	case !slices.Contains([]string{"put", "get", "mix"}, l.op):
@@ -82,12 +107,14 @@ func (f *benchFlags) check() error {
 		return usagef("pass for example --callers 1,64", "there must be at least one caller")
 	case l.keys < 1 || l.valueSize < 0 || l.duration <= 0:
 		return usagef("", "--keys, --value-size and --duration must be positive")
+	case f.check && l.valueSize < witnessHeader:
+		return usagef("", "with --check a value has at least %d bytes", witnessHeader)
 	}
 	return nil
 }
 
 func (a *app) bench(ctx context.Context, f *benchFlags) error {
-	if err := f.check(); err != nil {
+	if err := f.valid(); err != nil {
 		return err
 	}
 	c, err := a.benchTarget(ctx, f)
@@ -95,10 +122,25 @@ func (a *app) bench(ctx context.Context, f *benchFlags) error {
 		return err
 	}
 	defer c.Close() //nolint:errcheck // it has nothing left to lose
+	if f.check {
+		return a.benchChecked(ctx, c, f)
+	}
+	runs, err := a.benchRuns(ctx, f)
+	if err != nil {
+		return err
+	}
+	if f.json || a.json() {
+		return a.printJSON(map[string]any{"runs": runs})
+	}
+	return a.printRuns(runs)
+}
+
+// benchRuns is one run for each number of callers; with an error, those before it.
+func (a *app) benchRuns(ctx context.Context, f *benchFlags) ([]benchRun, error) {
 	if f.load.op != "put" && !f.noFill {
 		a.note("writing %d keys", f.load.keys)
 		if err := f.load.fill(ctx); err != nil {
-			return fmt.Errorf("write the keys: %w", err)
+			return []benchRun{}, fmt.Errorf("write the keys: %w", err)
 		}
 	}
 	runs := []benchRun{}
@@ -107,23 +149,16 @@ func (a *app) bench(ctx context.Context, f *benchFlags) error {
 		a.note("%s with %d callers for %s", f.load.op, n, f.load.duration)
 		run, err := measure(ctx, &f.load, f.pids)
 		if err != nil {
-			return err
+			return runs, err
 		}
 		runs = append(runs, *run)
 	}
-	if f.json || a.json() {
-		return a.printJSON(map[string]any{"runs": runs})
-	}
-	return a.printRuns(runs)
+	return runs, nil
 }
 
 // benchTarget opens a client and aims the load at it.
 func (a *app) benchTarget(ctx context.Context, f *benchFlags) (*client.Client, error) {
-	r, err := quorum(f.r)
-	if err != nil {
-		return nil, err
-	}
-	w, err := quorum(f.w)
+	r, w, err := f.quorums()
 	if err != nil {
 		return nil, err
 	}
@@ -134,15 +169,22 @@ func (a *app) benchTarget(ctx context.Context, f *benchFlags) (*client.Client, e
 		return nil, &failure{code: exitUnreachable, err: err, hint: "pass the --addr of a member"}
 	}
 	f.load.target = target{
-		put: func(ctx context.Context, key, value []byte) error {
+		put: func(ctx context.Context, _ int, key, value []byte) error {
 			return c.Put(ctx, f.bucket, key, value, client.WriteOptions{W: w})
 		},
-		get: func(ctx context.Context, key []byte) error {
+		get: func(ctx context.Context, _ int, key []byte) error {
 			_, err := c.Get(ctx, f.bucket, key, client.ReadOptions{R: r})
 			return err
 		},
 	}
 	return c, nil
+}
+
+func (f *benchFlags) quorums() (r, w wire.Quorum, err error) {
+	if r, err = quorum(f.r); err == nil {
+		w, err = quorum(f.w)
+	}
+	return r, w, err
 }
 
 // quorum reads a quorum as people write it.

@@ -101,8 +101,8 @@ func TestLoad(t *testing.T) {
 		l := &load{
 			op: "mix", callers: 4, duration: time.Second + time.Millisecond, keys: 10, valueSize: 8,
 			target: target{
-				put: func(ctx context.Context, _, _ []byte) error { return work(ctx) },
-				get: func(ctx context.Context, _ []byte) error { return errors.Join(work(ctx), broken) },
+				put: func(ctx context.Context, _ int, _, _ []byte) error { return work(ctx) },
+				get: func(ctx context.Context, _ int, _ []byte) error { return errors.Join(work(ctx), broken) },
 			},
 		}
 		res := l.run(t.Context())
@@ -118,7 +118,7 @@ func TestLoad(t *testing.T) {
 func TestFill(t *testing.T) {
 	var mu sync.Mutex
 	seen := map[string]int{}
-	l := &load{keys: 1000, valueSize: 8, target: target{put: func(_ context.Context, key, value []byte) error {
+	l := &load{keys: 1000, valueSize: 8, target: target{put: func(_ context.Context, _ int, key, value []byte) error {
 		mu.Lock()
 		defer mu.Unlock()
 		seen[string(key)] += len(value)
@@ -128,7 +128,7 @@ func TestFill(t *testing.T) {
 		t.Errorf("%v, %d keys", err, len(seen))
 	}
 	full := errors.New("full")
-	l.target.put = func(context.Context, []byte, []byte) error { return full }
+	l.target.put = func(context.Context, int, []byte, []byte) error { return full }
 	if err := l.fill(t.Context()); !errors.Is(err, full) {
 		t.Errorf("%v, want the target's error", err)
 	}

@@ -102,7 +102,7 @@ func (b *benchNode) sayState() {
 func (b *benchNode) bigGets(n int) {
 	b.t.Helper()
 	l := &load{op: "get", callers: bigReadCallers, duration: 20 * time.Second, keys: n, target: target{
-		get: func(ctx context.Context, key []byte) error {
+		get: func(ctx context.Context, _ int, key []byte) error {
 			_, err := b.clients[0].Get(ctx, benchBucket, key, client.ReadOptions{})
 			return err
 		},
@@ -134,7 +134,7 @@ func (b *benchNode) embeddedGets(n int) {
 	}
 	store := node.KV()
 	run := (&load{op: "get", callers: bigReadCallers, duration: 20 * time.Second, keys: n, target: target{
-		get: func(ctx context.Context, key []byte) error {
+		get: func(ctx context.Context, _ int, key []byte) error {
 			_, err := store.Get(ctx, benchBucket, key, kv.Options{})
 			return err
 		},

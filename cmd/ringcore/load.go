@@ -8,11 +8,16 @@ import (
 	"time"
 )
 
-// target is what load is put on. Its functions are called from many goroutines.
+// target is what load is put on. Its functions are called from many goroutines, by
+// each caller one at a time; put may change value.
 type target struct {
-	put func(ctx context.Context, key, value []byte) error
-	get func(ctx context.Context, key []byte) error
+	put    func(ctx context.Context, caller int, key, value []byte) error
+	get    func(ctx context.Context, caller int, key []byte) error
+	delete func(ctx context.Context, caller int, key []byte) error // nil: a mix has no deletes
 }
+
+// deleteEvery is how many operations of a mix with deletes there are to one delete.
+const deleteEvery = 8
 
 // load is a closed loop: each caller sends its next request when it has the
 // answer to the one before.
@@ -41,7 +46,7 @@ func (l *load) run(ctx context.Context) *loadResult {
 	var wg sync.WaitGroup
 	begin := time.Now()
 	for i := range results {
-		wg.Go(func() { l.call(ctx, &results[i]) })
+		wg.Go(func() { l.call(ctx, i, &results[i]) })
 	}
 	wg.Wait()
 	sum := &loadResult{elapsed: time.Since(begin)}
@@ -56,17 +61,20 @@ func (l *load) run(ctx context.Context) *loadResult {
 }
 
 // call is one caller. A request that the end of the run cuts off does not count.
-func (l *load) call(ctx context.Context, r *loadResult) {
+func (l *load) call(ctx context.Context, caller int, r *loadResult) {
 	value := randomValue(l.valueSize)
 	end, _ := ctx.Deadline()
 	for n := 0; ctx.Err() == nil; n++ {
 		key := benchKey(rand.IntN(l.keys))
 		begin := time.Now()
 		var err error
-		if l.op == "put" || l.op == "mix" && n%2 == 0 {
-			err = l.target.put(ctx, key, value)
-		} else {
-			err = l.target.get(ctx, key)
+		switch {
+		case l.target.delete != nil && l.op == "mix" && n%deleteEvery == 0:
+			err = l.target.delete(ctx, caller, key)
+		case l.op == "put" || l.op == "mix" && n%2 == 0:
+			err = l.target.put(ctx, caller, key, value)
+		default:
+			err = l.target.get(ctx, caller, key)
 		}
 		switch {
 		case err == nil:
@@ -88,7 +96,7 @@ func (l *load) fill(ctx context.Context) error {
 		wg.Go(func() {
 			value := randomValue(l.valueSize)
 			for i := c; i < l.keys && ctx.Err() == nil; i += callers {
-				if err := l.target.put(ctx, benchKey(i), value); err != nil {
+				if err := l.target.put(ctx, c, benchKey(i), value); err != nil {
 					cancel(err) // the first cause counts
 				}
 			}

@@ -22,8 +22,11 @@ import (
 type process struct {
 	t                *testing.T
 	name             string
-	args             []string // of start, but for the addresses
-	addr, http, resp string   // as its ready line says
+	args             []string              // of start, but for the addresses
+	env              []string              // besides that of the test
+	fixed            bool                  // the addresses are in args
+	spawn            func(*exec.Cmd) error // starts it; nil: here
+	addr, http, resp string                // as its ready line says
 
 	cmd    *exec.Cmd
 	ready  chan struct{} // closed at the ready line
@@ -53,7 +56,12 @@ func (p *process) start(args ...string) {
 		p.t.Fatal(err)
 	}
 	p.cmd.Stderr = p
-	if err := p.cmd.Start(); err != nil {
+	p.cmd.Env = append(os.Environ(), p.env...)
+	spawn := p.spawn
+	if spawn == nil {
+		spawn = (*exec.Cmd).Start
+	}
+	if err := spawn(p.cmd); err != nil {
 		p.t.Fatal(err)
 	}
 	go func(ready, exited chan struct{}) {
@@ -147,6 +155,9 @@ func (p *process) restart() {
 }
 
 func (p *process) places() []string {
+	if p.fixed {
+		return nil
+	}
 	return []string{"--addr", p.addr, "--http-addr", p.http, "--resp-addr", p.resp, "--gossip-addr", "127.0.0.1:0"}
 }
 

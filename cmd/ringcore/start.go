@@ -72,6 +72,9 @@ func (a *app) startCommand() *cobra.Command {
 			if cfg.HintBytes, err = parseRate(hintRate); err != nil {
 				return usagef("", "--hint-rate: %w", err)
 			}
+			if cfg.Now, err = testClock(a.getenv, time.Now()); err != nil {
+				return err
+			}
 			return a.start(cmd.Context(), cfg)
 		},
 	}
