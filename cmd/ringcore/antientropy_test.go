@@ -33,7 +33,8 @@ func comparedRecords(t *testing.T) int {
 	return n
 }
 
-// putMany writes records from..to-1 to all replicas.
+// putMany writes records from..to-1 to all replicas. A node that has just come back
+// may miss one: then it is written again.
 func putMany(t *testing.T, p *process, from, to int, value string) {
 	t.Helper()
 	c, err := client.Open(t.Context(), client.Config{Addrs: []string{p.addr}})
@@ -45,10 +46,9 @@ func putMany(t *testing.T, p *process, from, to int, value string) {
 	for i := range 64 {
 		wg.Go(func() {
 			for k := from + i; k < to; k += 64 {
-				if err := c.Put(t.Context(), "b", fmt.Appendf(nil, "key%d", k), []byte(value), client.WriteOptions{W: wire.QuorumAll}); err != nil {
-					t.Errorf("put %d: %v", k, err)
-					return
-				}
+				until(t, fmt.Sprintf("key %d is on all replicas", k), func() error {
+					return c.Put(t.Context(), "b", fmt.Appendf(nil, "key%d", k), []byte(value), client.WriteOptions{W: wire.QuorumAll})
+				})
 			}
 		})
 	}
@@ -129,7 +129,8 @@ func TestWipedReplicaComesBack(t *testing.T) {
 	n2 := startProcess(t, "n2", "--join", n1.addr, "--compare-every", "2s")
 	n3 := startProcess(t, "n3", "--join", n1.addr, "--compare-every", "1h") // what it gets comes by its own start
 	settle(t, n1, n2, n3)
-	putMany(t, n1, 0, n/2, strings.Repeat("first", 10))
+	repeat := 1 + 600_000/n // so much that the log does not hold all of it any more
+	putMany(t, n1, 0, n/2, strings.Repeat("first", repeat))
 	n3.stop()
 	copies := t.TempDir()
 	if err := os.CopyFS(copies, os.DirFS(filepath.Join(n3.vnodeDir(), "kv"))); err != nil {
@@ -137,7 +138,14 @@ func TestWipedReplicaComesBack(t *testing.T) {
 	}
 	n3.restart()
 	settle(t, n1, n2, n3)
-	putMany(t, n1, n/4, n, strings.Repeat("second", 10))
+	putMany(t, n1, n/4, n, strings.Repeat("second", repeat))
+	written := time.Now()
+	until(t, "what was written is surely not on its way", func() error {
+		if age := time.Since(written); age < 6*time.Second {
+			return fmt.Errorf("it is %v old", age)
+		}
+		return nil
+	})
 	for _, wipe := range []struct {
 		what    string
 		do      func(dir string) error
