@@ -149,7 +149,7 @@ func TestTriesAgainWhatDidNotRun(t *testing.T) {
 
 func TestFinalErrorsAreNotTriedAgain(t *testing.T) {
 	for code, want := range map[wire.Code]error{
-		wire.Unavailable: ErrUnavailable, wire.QuorumNotMet: ErrQuorum, wire.TooLarge: ErrTooLarge, wire.Corrupt: &Error{Code: wire.Corrupt},
+		wire.Unavailable: ErrUnavailable, wire.TooLarge: ErrTooLarge, wire.Corrupt: &Error{Code: wire.Corrupt},
 	} {
 		f := newCluster(t, 3, 3)
 		f.setRefuse(func(*node, *wire.Frame) (wire.Code, string) { return code, "reached 1 of 2" })
@@ -165,6 +165,41 @@ func TestFinalErrorsAreNotTriedAgain(t *testing.T) {
 		if total != 1 {
 			t.Errorf("%v: asked %d times", code, total)
 		}
+	}
+}
+
+// A coordinator that reaches too few replicas may be the one that is cut off: each
+// node is asked once before that is the answer. What may not run twice is told at once.
+func TestQuorumNotMetIsAskedElsewhere(t *testing.T) {
+	f := newCluster(t, 3, 3)
+	c := f.client()
+	cut := f.owner("a", 0)
+	f.setRefuse(func(n *node, _ *wire.Frame) (wire.Code, string) {
+		if n == cut {
+			return wire.QuorumNotMet, "reached 1 of 2"
+		}
+		return wire.OK, ""
+	})
+	put(t, c, "a", "1")
+	wantValue(t, c, "a", "1")
+	_, err := c.Command(t.Context(), "kv", Call{Bucket: "b", Key: []byte("a"), Body: []byte("x")})
+	if !errors.Is(err, ErrQuorum) {
+		t.Errorf("a command that reads: %v", err)
+	}
+
+	f.setRefuse(func(*node, *wire.Frame) (wire.Code, string) { return wire.QuorumNotMet, "reached 1 of 2" })
+	asked := func() (total int) {
+		for _, n := range f.nodes {
+			total += n.count(wire.OpQuery)
+		}
+		return total
+	}
+	before := asked()
+	if _, err := c.Get(t.Context(), "b", []byte("a"), ReadOptions{}); !errors.Is(err, ErrQuorum) || !strings.Contains(err.Error(), "reached 1 of 2") {
+		t.Errorf("get: %v", err)
+	}
+	if n := asked() - before; n != 3 {
+		t.Errorf("asked %d times", n)
 	}
 }
 

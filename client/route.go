@@ -33,6 +33,7 @@ type route struct {
 	space  [4]*peer
 	rounds int
 	ran    error // why it may have run already, though it is safe to try again
+	unmet  error // a coordinator that is up reached too few replicas
 	last   error
 }
 
@@ -45,6 +46,9 @@ func (c *Client) do(ctx context.Context, r *request) ([]byte, error) {
 		v := c.view.Load()
 		partition := ring.Locate(ring.HashKey(r.call.Bucket, r.call.Key), v.ring.Q())
 		p := v.pick(partition, to.tried)
+		if to.unmet != nil && (p == nil || !p.usable()) {
+			return nil, to.unmet
+		}
 		if p == nil { // all have been asked
 			if !c.backoff(ctx, &to, r.deadline) {
 				return nil, c.give(ctx, r, &to)
@@ -58,6 +62,10 @@ func (c *Client) do(ctx context.Context, r *request) ([]byte, error) {
 			return f.Body, nil
 		case err == nil:
 			err = &Error{Code: f.Code, Message: string(f.Body), Epoch: f.Epoch}
+			if f.Code == wire.QuorumNotMet && r.safe {
+				to.unmet, to.last = err, err // it may be the one that is cut off: each is asked once
+				continue
+			}
 			if !c.again(f.Code, r.safe) {
 				if to.ran != nil && (f.Code == wire.Unavailable || f.Code == wire.DiskFull || f.Code == wire.Overload) {
 					return nil, c.give(ctx, r, &to) // this try did not run; an earlier one may have

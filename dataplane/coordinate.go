@@ -11,8 +11,9 @@ import (
 )
 
 const (
-	maxSuperseded = 3 // times that a blind command runs again because a replica holds something newer
-	maxRedirects  = 4 // times that one slot's effect is sent again because the slot moved
+	maxSuperseded   = 20 // times that a blind command runs again because a replica holds something newer
+	hastySuperseded = 3  // of these, without a pause
+	maxRedirects    = 4  // times that one slot's effect is sent again because the slot moved
 
 	// countFor is how long a caller whose quorum cannot be met any more is kept waiting
 	// for the answers under way, so that it is told how many replicas have the write.
@@ -274,15 +275,21 @@ func (w *write) superseded(i int, body []byte) {
 	switch {
 	case err != nil:
 		w.mark(i, failed)
-	case w.o.blind && w.abandon(true):
-		w.r.local.Observe(stamp)
-		w.o.plan()
 	case !w.o.blind && w.abandon(false):
 		w.o.settle(wire.QuorumNotMet, []byte("a replica holds a newer version, which this command has not seen: read it, and decide anew"))
-	case w.abandon(false):
-		// The newer stamp is beyond what this node's clock may follow: a write that is
-		// acknowledged below it would be read as the older one.
-		w.o.settle(wire.QuorumNotMet, []byte("a replica holds a version stamped further ahead than this node's clock may go: set the nodes' clocks"))
+	case w.o.blind && !w.r.local.Observe(stamp):
+		// Further ahead than this node's clock may go: that slot does not count, and if too
+		// few are left a coordinator with another clock may do better.
+		w.mu.Lock()
+		w.clockAhead = true
+		w.mu.Unlock()
+		w.mark(i, failed)
+	case w.o.blind && w.abandon(true):
+		if w.o.superseded > hastySuperseded {
+			w.o.again() // many write this key: not all of them at once
+			return
+		}
+		w.o.plan()
 	default: // the caller has been answered
 		w.mark(i, failed)
 	}

@@ -218,24 +218,54 @@ func TestSupersededForEver(t *testing.T) {
 			return reply(wire.Superseded, 10, wire.Stamp{Time: 5}.Append(nil)), nil, h.Op == wire.OpEffect
 		}
 		_, err := c.command("a", "put mine")
-		wantCode(t, err, wire.QuorumNotMet, "stamped further ahead")
+		wantCode(t, err, wire.QuorumNotMet, "w=2 not met")
 		if n := c.nodes["a"].local.runs; n != 1+maxSuperseded {
 			t.Errorf("ran %d times", n)
 		}
 	})
 }
 
-// One replica holds a stamp that this node's clock may not follow, as one that was
-// far ahead has left it. A write acknowledged by the two others would be hidden
-// from every read that includes the third.
-func TestSupersededForEverByOneReplica(t *testing.T) {
+// One replica holds a stamp that this node's clock may not follow, as one whose clock was
+// far ahead has left it: it does not count. No write of a majority has that stamp, since
+// the two others do not know it.
+func TestSupersededBeyondTheClock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newFakeCluster(t, 3, abc("a", "b", "c"), "a", "b", "c")
 		c.meddle = func(_, to ring.NodeID, h wire.Header, _ []byte) (wire.Frame, error, bool) {
 			return reply(wire.Superseded, 10, wire.Stamp{Time: 5}.Append(nil)), nil, h.Op == wire.OpEffect && to == "c"
 		}
-		_, err := c.command("a", "put mine", want(3))
-		wantCode(t, err, wire.QuorumNotMet, "stamped further ahead")
+		for _, x := range c.nodes {
+			x.local.behind = true
+		}
+		_, err := c.command("a", "put mine")
+		wantOK(t, err)
+		_, err = c.command("a", "put mine", want(3))
+		wantCode(t, err, wire.QuorumNotMet, "clocks")
+	})
+}
+
+// A node whose clock is far behind cannot stamp above what the others hold: one of
+// those coordinates.
+func TestCoordinatorWhoseClockIsBehind(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newFakeCluster(t, 3, abc("a", "b", "c"), "a", "b", "c")
+		for id, x := range c.nodes {
+			if x.local.behind = id == "a"; !x.local.behind {
+				x.put(partitionOf("k"), "k", "newer", 1000, false)
+			}
+		}
+		for range 3 {
+			_, err := c.command("a", "put mine")
+			wantOK(t, err)
+		}
+		if n := c.nodes["a"].local.runs; n > 3 {
+			t.Errorf("ran %d times where the clock is behind", n)
+		}
+		got, err := c.query("b", want(2))
+		wantOK(t, err)
+		if got != "mine" {
+			t.Errorf("the value is %q", got)
+		}
 	})
 }
 

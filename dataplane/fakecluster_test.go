@@ -187,12 +187,13 @@ func (m items) merge(it wire.Item) (newer wire.Stamp, ok bool) {
 type fakeLocal struct {
 	node *fakeNode
 
-	mu    sync.Mutex
-	now   uint64
-	wall  bool // now follows the bubble's clock, as real nodes' stamps do
-	slots map[ring.Partition]items
-	hints map[ring.NodeID]items
-	runs  int // of commands
+	mu     sync.Mutex
+	now    uint64
+	wall   bool // now follows the bubble's clock, as real nodes' stamps do
+	behind bool // its clock may not follow the others' stamps
+	slots  map[ring.Partition]items
+	hints  map[ring.NodeID]items
+	runs   int // of commands
 
 	suspected atomic.Int32 // times that a write was kept by nobody
 	// gate, if set, answers a request in the vnode's place; OK lets it pass.
@@ -207,10 +208,14 @@ func (l *fakeLocal) Service(id uint32) (wire.ServiceInfo, bool) {
 	return l.node.c.info, id == wire.ServiceID(testService)
 }
 
-func (l *fakeLocal) Observe(s wire.Stamp) {
+func (l *fakeLocal) Observe(s wire.Stamp) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.behind {
+		return false
+	}
 	l.now = max(l.now, s.Time)
+	return true
 }
 
 func (l *fakeLocal) Resolve(_ uint32, _ ring.Partition, _ []byte, replies [][]byte) ([]byte, error) {

@@ -21,8 +21,9 @@ type Local interface {
 	Service(id uint32) (wire.ServiceInfo, bool)
 	// Resolve makes one reply of those that several replicas gave to q.
 	Resolve(service uint32, p ring.Partition, q []byte, replies [][]byte) ([]byte, error)
-	// Observe moves this node's clock past stamp.
-	Observe(stamp wire.Stamp)
+	// Observe moves this node's clock past stamp; false if that is further ahead than the
+	// clock may go.
+	Observe(stamp wire.Stamp) bool
 }
 
 // Rings knows the newest ring that this node has seen. Both methods may be

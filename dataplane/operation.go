@@ -127,8 +127,9 @@ func (o *operation) forward() {
 	i := o.candidate()
 	if i < 0 {
 		// An owner without room, on its disk or in its queue, is there: nobody may stand in
-		// for it, and whoever asks again at once makes it worse.
-		if o.full() || !o.askFallback() && !o.bePatient() {
+		// for it, and whoever asks again at once makes it worse. And who has heard from
+		// each coordinator that too few replicas can be reached has waited for them.
+		if o.full() || o.lastCode == wire.QuorumNotMet || !o.askFallback() && !o.bePatient() {
 			o.expire()
 		}
 		return
@@ -209,7 +210,7 @@ func (o *operation) tryDeadline() time.Time {
 // answered takes the answer of a coordinator, another node or this one.
 func (o *operation) answered(node ring.NodeID, code wire.Code, epoch uint64, body []byte) {
 	v := judge(code)
-	if v != final && !(code == wire.Unavailable && o.full()) { // of several reasons, the one that says what to do
+	if v != final && o.lastCode != wire.QuorumNotMet && !(code == wire.Unavailable && o.full()) { // of several reasons, the one that says what to do
 		o.lastCode, o.lastText = code, body
 	}
 	switch {
@@ -217,6 +218,10 @@ func (o *operation) answered(node ring.NodeID, code wire.Code, epoch uint64, bod
 		o.insist = o.insist || code == wire.OwnerUp
 		o.hear(ring.Epoch(epoch), node)
 		o.again()
+	case code == wire.QuorumNotMet && node != o.r.self && o.repeatable() && !o.noHop():
+		o.lastCode, o.lastText = code, body
+		o.ran = true
+		o.forward() // that coordinator may be the one that is cut off
 	case v == final, v == unsure && !o.repeatable(), o.noHop():
 		o.settle(code, body)
 	default:
@@ -240,6 +245,10 @@ func (o *operation) expire() {
 		text = message("no replica of partition %d could be reached", o.part)
 	}
 	switch {
+	case o.lastCode == wire.QuorumNotMet:
+		o.settle(o.lastCode, text)
+	case o.lastCode == wire.ClockAhead && o.ran:
+		o.settle(wire.QuorumNotMet, append(text[:len(text):len(text)], "; the clocks of the nodes differ by over 500 ms: set them"...))
 	case o.ran && o.op == wire.OpCommand:
 		o.settle(wire.Maybe, text)
 	case o.lastCode == wire.Deadline, o.full():

@@ -203,7 +203,12 @@ func TestDeadlines(t *testing.T) {
 	n := serveTCP(t, "127.0.0.1:0", ServerConfig{Identity: identity("b"), Requests: h})
 	p := dialPeers(t, PeersConfig{}, n)
 	ends := make(chan error, 1)
-	p.Send("b", wire.Header{}, nil, time.Now().Add(time.Millisecond), func(_ wire.Frame, err error) { ends <- err })
+	p.Send("b", wire.Header{}, nil, time.Now().Add(time.Millisecond), func(f wire.Frame, err error) {
+		if err == nil { // it was late there already
+			err = &wire.Error{Code: f.Code}
+		}
+		ends <- err
+	})
 	if err := receive(t, ends); !hasCode(err, wire.Deadline) {
 		t.Fatalf("error %v", err)
 	}

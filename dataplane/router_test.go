@@ -211,6 +211,44 @@ func TestForwardTriesNextReplica(t *testing.T) {
 	})
 }
 
+// A coordinator that is cut off from the other replicas is not the last word for
+// what may run twice.
+func TestForwardGoesRoundACutCoordinator(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newFakeCluster(t, 3, abc("a", "b", "c"), "a", "b", "c", "x")
+		cut := map[ring.NodeID]bool{"a": true}
+		c.meddle = func(_, to ring.NodeID, h wire.Header, _ []byte) (wire.Frame, error, bool) {
+			if (h.Op == wire.OpCommand || h.Op == wire.OpQuery) && cut[to] {
+				return reply(wire.QuorumNotMet, 0, []byte("reached 1 of 2")), nil, true
+			}
+			return wire.Frame{}, nil, false
+		}
+		refused := 0
+		for range 6 { // replicas take turns
+			_, err := c.command("x", "put 1")
+			wantOK(t, err)
+			_, err = c.query("x")
+			wantOK(t, err)
+			if _, err := c.command("x", "add"); err != nil {
+				wantCode(t, err, wire.QuorumNotMet, "reached 1 of 2")
+				refused++
+			}
+		}
+		if refused == 0 {
+			t.Error("a command that may not run twice was tried again")
+		}
+		cut["b"], cut["c"] = true, true
+		begun := time.Now()
+		_, err := c.command("x", "put 1")
+		wantCode(t, err, wire.QuorumNotMet, "reached 1 of 2")
+		_, err = c.query("x")
+		wantCode(t, err, wire.QuorumNotMet, "reached 1 of 2")
+		if took := time.Since(begun); took > patience {
+			t.Errorf("told after %v", took)
+		}
+	})
+}
+
 // What may have run is not run again, unless it is blind: then under the same id.
 func TestMaybe(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

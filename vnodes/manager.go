@@ -350,11 +350,14 @@ func (m *Manager) open() []*vnode {
 	return all
 }
 
-// Observe moves the node's clock past a stamp that a replica has shown.
-func (m *Manager) Observe(s wire.Stamp) {
-	if err := m.clock.Observe(s.Time); err != nil {
+// Observe moves the node's clock past a stamp that a replica has shown; false if that
+// is further ahead than the clock may go.
+func (m *Manager) Observe(s wire.Stamp) bool {
+	err := m.clock.Observe(s.Time)
+	if err != nil {
 		m.log.Warn("a replica's stamp is too far ahead", "err", err)
 	}
+	return err == nil
 }
 
 // stamp issues a stamp newer than have for the write with this id.

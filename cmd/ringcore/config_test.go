@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -62,6 +63,7 @@ insecure = true
 	want := ringcore.Config{
 		Dir: "from-file", Name: "from-env", Zone: "from-flag", Weight: 3, Join: []string{"10.0.0.1:7400", "10.0.0.2:7400"}, Insecure: true,
 		Storage: "memory", DiskLow: "10GiB", DiskCritical: "5%", Addr: "127.0.0.1:7400", Partitions: 64, Replicas: 3,
+		CompareEvery: 10 * time.Minute,
 	}
 	cfg.Logger = nil
 	if diff := cmp.Diff(want, cfg); diff != "" {
