@@ -7,7 +7,7 @@ GO ?= go
 GOLANGCI_LINT ?= golangci-lint
 FUZZTIME ?= 10s
 
-.PHONY: help build test race lint floors outside bench bench-storage bench-start bench-big bench-list bench-overload anti-entropy soak-crash soak-faults flips demo fmt vet cover fuzz clean
+.PHONY: help build test race lint floors outside bench bench-storage bench-start bench-big bench-list bench-overload anti-entropy soak-crash soak-faults soak-outages flips demo fmt vet cover fuzz clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ outside: ## build and run a module that requires this one
 
 bench: ## three processes on this machine; REPLICAS=3 DURATION=5s CALLERS=1,16,64,256
 	testdata/bench/three-nodes.sh
+
+soak-outages: ## nodes of a simulated world die and return in any order, with one replica too; ROUNDS=20
+	RINGCORE_SOAK_OUTAGES=1 $(GO) test -count=$(or $(ROUNDS),20) -timeout 60m -run '^TestRandomOutages$$' ./vnodes/
 
 flips: ## bits are flipped in every page of the files of real nodes: minutes
 	RINGCORE_TEST_DEEP=1 $(GO) test -count=1 -timeout 60m -run '^TestFlippedBits' -v ./cmd/ringcore/

@@ -72,6 +72,16 @@ func NewClock(node ring.NodeID, now func() time.Time, reserve Reserver) (*Clock,
 	return &Clock{node: n, now: now, reserve: reserve, last: c, ceiling: c}, nil
 }
 
+// lead is how far c is ahead of the wall clock, rounded up; 0 if it is not.
+func (c *Clock) lead() time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if wall := clockTime(c.now()); c.last > wall {
+		return time.Duration((c.last-wall)>>16+1) * time.Millisecond
+	}
+	return 0
+}
+
 // Stamp is a new stamp for the write id.
 func (c *Clock) Stamp(id uint64) (Stamp, error) {
 	t, err := c.Now()

@@ -184,7 +184,9 @@ func (m *Manager) hintsToCome(id vnodeID, w hintWait, c *census) (why string, wa
 		return "", false
 	}
 	if why = m.missed(svc, id.partition, w, c); why == "" {
-		return "", false
+		// What came from fallbacks is stamped ahead of all clocks: this node goes on when
+		// it has overtaken that, so that its own writes never are.
+		return "", m.clock.lead() > maxClockAhead && time.Since(w.begun) < 2*standInLead
 	}
 	if time.Since(w.begun) < waitGrace {
 		why = ""

@@ -92,17 +92,12 @@ func (v *vnode) command(r *wire.Request) {
 	})
 }
 
-// stamp issues a stamp newer than have. A fallback knows nothing of the owner's, whose
-// clock may be ahead by maxClockAhead: so much later are its own, or what it
-// acknowledges might count as older than what the owner has.
+// stamp issues a stamp newer than have.
 func (v *vnode) stamp(have Stamp, id uint64) (Stamp, error) {
-	if v.id.fallback == "" {
-		return v.m.stamp(have, id)
+	if v.id.fallback != "" {
+		return v.m.standInStamp(have, id)
 	}
-	have.Time -= min(have.Time, clockSpan(maxClockAhead))
-	s, err := v.m.stamp(have, id)
-	s.Time += clockSpan(maxClockAhead)
-	return s, err
+	return v.m.stamp(have, id)
 }
 
 // refuse answers a command that has done nothing. If this copy is damaged and there
