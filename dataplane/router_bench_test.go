@@ -19,8 +19,10 @@ func (x *instant) Ring() *ring.Ring { return x.g }
 
 func (x *instant) Fetch(context.Context, ring.Epoch, ring.NodeID) error { return nil }
 
-func (x *instant) Service(uint32) (wire.ServiceInfo, bool)                              { return x.info, true }
-func (x *instant) Observe(wire.Stamp) bool                                              { return true }
+func (x *instant) Service(uint32) (wire.ServiceInfo, bool) { return x.info, true }
+
+func (x *instant) Observe(wire.Stamp) bool { return true }
+
 func (x *instant) Cover(context.Context, *wire.CoverCall, func(*wire.Item) error) error { return nil }
 
 func (x *instant) Resolve(_ uint32, _ ring.Partition, _ []byte, replies [][]byte) ([]byte, error) {

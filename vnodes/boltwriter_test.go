@@ -123,6 +123,7 @@ func TestBoltWriter(t *testing.T) {
 
 // What a checkpoint writes anew is the same however it is looked at.
 func TestRewriteLikeModel(t *testing.T) {
+	t.Parallel() // it waits for the disk
 	d := openDisk(t, t.TempDir(), DiskOptions{files: hastyFiles{}})
 	run := 0
 	rapid.Check(t, func(rt *rapid.T) {

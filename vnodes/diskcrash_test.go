@@ -233,6 +233,7 @@ type crashPlan struct {
 // creation and removal. The log loses what was not synced; its last write is torn
 // at some byte. Then all that was acknowledged is there, in whole batches.
 func TestCrashAtEachStep(t *testing.T) {
+	t.Parallel() // it waits for the disk
 	steps := 400
 	if testing.Short() {
 		steps = 60
@@ -248,6 +249,7 @@ func TestCrashAtEachStep(t *testing.T) {
 
 // The last write is torn at each of its bytes.
 func TestCrashTearsAtEachByte(t *testing.T) {
+	t.Parallel() // it waits for the disk
 	torn := 0
 	for _, step := range []int{31, 83} {
 		crashAt(t, crashPlan{
@@ -271,6 +273,7 @@ func TestCrashTearsAtEachByte(t *testing.T) {
 // The machine goes off at each kind of step of a file's replacement by a copy: the old
 // one or the whole new one is there.
 func TestCrashWhileCopying(t *testing.T) {
+	t.Parallel() // it waits for the disk
 	most := 2
 	if testing.Short() {
 		most = 1
