@@ -308,8 +308,8 @@ func TestIdleWhileCopied(t *testing.T) {
 // A file that lost most of its records becomes small by itself, when nobody needs
 // their tombstones any more.
 func TestFilesShrink(t *testing.T) {
-	var floor uint64
-	d := openDisk(t, t.TempDir(), DiskOptions{Floor: func(Identity) uint64 { return floor }})
+	var floor atomic.Uint64 // the disk looks at it at any time
+	d := openDisk(t, t.TempDir(), DiskOptions{Floor: func(Identity) uint64 { return floor.Load() }})
 	st := createNamed(t, d, testName)
 	const n = 20_000
 	for _, deleted := range []bool{false, true} {
@@ -334,14 +334,14 @@ func TestFilesShrink(t *testing.T) {
 	if got := st.Digest(); got.Records != n || got.Live != n/10 {
 		t.Fatalf("%+v: tombstones go only below the floor", got)
 	}
-	floor = 2 // not above the tombstones
+	floor.Store(2) // not above the tombstones
 	if err := d.Checkpoint(); err != nil {
 		t.Fatal(err)
 	}
 	if got := st.Digest(); got.Records != n {
 		t.Errorf("%+v: tombstones went that lie on the floor", got)
 	}
-	floor = 3
+	floor.Store(3)
 	if err := d.Checkpoint(); err != nil {
 		t.Fatal(err)
 	}
