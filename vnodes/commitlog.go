@@ -28,7 +28,7 @@ type commitLog struct {
 	limits logLimits
 	log    *slog.Logger
 
-	durable atomic.Uint64 // the position before which everything is on the disk
+	durable atomic.Uint64 // durableEnd
 
 	mu       sync.Mutex // held for memory operations only, never over I/O
 	work     sync.Cond  // the writer waits for groups, or for the end
@@ -276,8 +276,11 @@ func (l *commitLog) position() position {
 	return positionOf(l.active.number, l.offset)
 }
 
+// durableEnd is the position before which everything is on the disk.
+func (l *commitLog) durableEnd() position { return position(l.durable.Load()) }
+
 // isDurable reports whether the entry at p is on the disk.
-func (l *commitLog) isDurable(p position) bool { return uint64(p) < l.durable.Load() }
+func (l *commitLog) isDurable(p position) bool { return p < l.durableEnd() }
 
 // err is why the log has failed, nil if it has not.
 func (l *commitLog) err() error {

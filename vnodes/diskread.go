@@ -26,7 +26,7 @@ func (s *diskStore) Get(key []byte) (Record, bool, error) {
 		s.mu.RUnlock()
 		return Record{}, false, ErrClosed
 	}
-	durable := position(s.disk.log.durable.Load())
+	durable := s.disk.log.durableEnd()
 	v, ok := s.active.visible(key, durable)
 	if !ok {
 		v, ok = s.frozen.visible(key, durable)
@@ -111,7 +111,7 @@ func (s *diskStore) newer(from []byte) (page, uint64, error) {
 	if s.closed {
 		return page{}, 0, ErrClosed
 	}
-	durable := position(s.disk.log.durable.Load())
+	durable := s.disk.log.durableEnd()
 	return mergePages(s.active.from(from, durable), s.frozen.from(from, durable)), s.turns, nil
 }
 

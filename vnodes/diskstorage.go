@@ -26,7 +26,8 @@ func (d *Disk) Create(id Identity, name string) (Store, error) {
 	}
 	s := d.newStore(name)
 	s.id, s.open, s.loaded = id, true, true
-	s.state = fileState{file: newFileID(), covered: d.log.position(), log: d.log.id}
+	// Not where the log is in memory: after a kill that may be its place for other entries.
+	s.state = fileState{file: newFileID(), covered: d.log.durableEnd(), log: d.log.id}
 	f, err := createStoreFile(d.fsys, d.path(name), id, &s.state)
 	if err != nil {
 		return nil, fmt.Errorf("create %s: %w", name, err)

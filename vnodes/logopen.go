@@ -141,12 +141,15 @@ func (l *commitLog) replay(found []foundSegment, r *logReplay) error {
 		if s.number < l.oldest {
 			continue
 		}
-		if s.number > expected {
+		// A gap behind the last one that was begun is what a start left that was killed
+		// while it removed the others.
+		if s.number > expected && i <= last {
 			r.lost(damage{from: positionOf(expected, 0), to: positionOf(s.number, 0)})
 		}
+		before := expected - 1
 		expected = s.number + 1
 		readers.Go(func() error {
-			if err := l.read(s, i < last, r); err != nil {
+			if err := l.read(s, before, i < last, r); err != nil {
 				return fmt.Errorf("read segment %d of the commit log: %w", s.number, err)
 			}
 			return nil
@@ -177,9 +180,10 @@ func (r *logReplay) settle(found []foundSegment) {
 	r.damages = slices.DeleteFunc(r.damages, func(d damage) bool { return d.to <= positionOf(r.oldest, 0) })
 }
 
-// read replays one segment. followed says that a later one has been begun, so that
-// everything in this one was durable.
-func (l *commitLog) read(s *foundSegment, followed bool, r *logReplay) (err error) {
+// read replays one segment; before is the number of the last one found before it.
+// followed says that a later one has been begun, so that everything in this one was
+// durable.
+func (l *commitLog) read(s *foundSegment, before uint64, followed bool, r *logReplay) (err error) {
 	f, err := l.fsys.open(s.path)
 	if err != nil {
 		return err
@@ -197,7 +201,7 @@ func (l *commitLog) read(s *foundSegment, followed bool, r *logReplay) (err erro
 	scan := segmentScan{number: s.number, seed: entrySeed(l.id, s.number), b: b, visit: r.take}
 	switch {
 	case !s.begun:
-		return l.readBlank(s, &scan, followed, r)
+		return l.readBlank(s, &scan, before, followed, r)
 	case s.end > 0 && s.end <= s.length:
 		scan.b, scan.known = b[:s.end], true
 	}
@@ -208,7 +212,7 @@ func (l *commitLog) read(s *foundSegment, followed bool, r *logReplay) (err erro
 
 // readBlank reads a segment without a valid header: it has not been begun, or its
 // first write was torn, or it is damaged.
-func (l *commitLog) readBlank(s *foundSegment, scan *segmentScan, followed bool, r *logReplay) error {
+func (l *commitLog) readBlank(s *foundSegment, scan *segmentScan, before uint64, followed bool, r *logReplay) error {
 	if s.length < segmentHeader {
 		return nil
 	}
@@ -221,7 +225,7 @@ func (l *commitLog) readBlank(s *foundSegment, scan *segmentScan, followed bool,
 		return nil
 	}
 	// Nobody says any more where the segment before ends: any file may have lost entries there.
-	r.lost(damage{from: positionOf(s.number-1, segmentHeader), to: positionOf(s.number, segmentHeader)})
+	r.lost(damage{from: positionOf(before, segmentHeader), to: positionOf(s.number, segmentHeader)})
 	s.end = scan.run()
 	r.lost(scan.damages...)
 	return nil
