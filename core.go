@@ -99,9 +99,6 @@ func (c *core) open(first *metadata.State) error {
 	c.router = dataplane.NewRouter(dataplane.RouterConfig{
 		Self: c.self.ID, Rings: rings{c}, Local: c.vnodes, Peers: c.peers, Up: c.live.MaybeUp, Held: c.vnodes.Held, Buckets: c.bucket, Logger: c.n.log,
 		Members: func() []ring.NodeID { return append(c.others(), c.self.ID) },
-		OpenStream: func(ctx context.Context, node ring.NodeID) (dataplane.FrameStream, error) {
-			return c.peers.Stream(ctx, node)
-		},
 		Repairs: c.vnodes,
 	})
 	c.tasks.Go(c.keepInTouch)

@@ -29,17 +29,14 @@ func faultCheck(faults []vnodes.Fault) admin.Check {
 
 // faultMetrics count damage and what was done about it.
 func faultMetrics(c vnodes.FaultCounts) []admin.Metric {
-	metric := func(name, help string, value int64, counter bool) admin.Metric {
-		return admin.Metric{Name: name, Help: help, Value: float64(value), Counter: counter}
-	}
 	return []admin.Metric{
-		metric("scrub_records_total", "Stored records whose checksum the scrub has verified.", c.Scrubbed, true),
-		metric("scrub_bytes_total", "Bytes of files and log that the scrub has read.", c.ScrubbedBytes, true),
-		metric("scrub_passes_total", "Passes of the scrub over all files.", c.Passes, true),
-		metric("storage_damage_found_total", "Files that were found damaged.", c.Found, true),
-		metric("storage_repairs_done_total", "Slots that were rebuilt from other replicas after damage.", c.Rebuilt, true),
-		metric("storage_repairs_failed_total", "Attempts to rebuild a damaged slot that came to nothing and are made again.", c.Failed, true),
-		metric("storage_slots_rebuilding", "Slots that are being rebuilt and do not answer here.", c.Rebuilding, false),
-		metric("storage_quarantined_files", "Damaged files that lie out of the way until their slot is rebuilt.", c.Quarantined, false),
+		counter("scrub_records_total", "Stored records whose checksum the scrub has verified.", float64(c.Scrubbed)),
+		counter("scrub_bytes_total", "Bytes of files and log that the scrub has read.", float64(c.ScrubbedBytes)),
+		counter("scrub_passes_total", "Passes of the scrub over all files.", float64(c.Passes)),
+		counter("storage_damage_found_total", "Files that were found damaged.", float64(c.Found)),
+		counter("storage_repairs_done_total", "Slots that were rebuilt from other replicas after damage.", float64(c.Rebuilt)),
+		counter("storage_repairs_failed_total", "Attempts to rebuild a damaged slot that came to nothing and are made again.", float64(c.Failed)),
+		gauge("storage_slots_rebuilding", "Slots that are being rebuilt and do not answer here.", float64(c.Rebuilding)),
+		gauge("storage_quarantined_files", "Damaged files that lie out of the way until their slot is rebuilt.", float64(c.Quarantined)),
 	}
 }

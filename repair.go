@@ -8,7 +8,6 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/ringcore/ringcore/admin"
@@ -53,10 +52,10 @@ func (v view) Repair(ctx context.Context, req admin.RepairRequest) (admin.Repair
 		return admin.RepairStarted{}, err
 	}
 	r := c.meta.Ring()
-	started := admin.RepairStarted{ID: fmt.Sprintf("%016x", rand.Uint64()), Nodes: []string{}, Skipped: []int{}}
+	started := admin.RepairStarted{ID: fmt.Sprintf("%016x", rand.Uint64())}
 	shares := make(map[ring.NodeID][]ring.Partition)
 	for _, p := range asked {
-		if node := c.repairer(r, p); node != "" {
+		if node := r.FirstUp(p, c.live.Up); node != "" {
 			shares[node] = append(shares[node], p)
 			continue
 		}
@@ -113,16 +112,6 @@ func (c *core) repairScope(req *admin.RepairRequest) ([]ring.Partition, error) {
 	return all, nil
 }
 
-// repairer is the first replica of p that is up and complete; empty if there is none.
-func (c *core) repairer(r *ring.Ring, p ring.Partition) ring.NodeID {
-	for _, x := range r.Assignments[p].Replicas {
-		if !x.CatchingUp && (x.Node == c.self.ID || c.live.Up(x.Node)) {
-			return x.Node
-		}
-	}
-	return ""
-}
-
 func (c *core) askRepair(ctx context.Context, node ring.NodeID, ask repairAsk) error {
 	if node == c.self.ID {
 		c.vnodes.Repair(ask.ID, ask.Partitions)
@@ -148,8 +137,10 @@ func (v view) Repairs(ctx context.Context) (admin.RepairsView, error) {
 	if err != nil {
 		return admin.RepairsView{}, err
 	}
-	all := admin.RepairsView{Repairs: []admin.RepairView{}, Compared: []admin.ComparedView{}}
-	for _, report := range c.reportsEverywhere(ctx) {
+	var all admin.RepairsView
+	reports := askOthers[vnodes.RepairReport](ctx, c, wire.OpRepairs)
+	reports[c.self.ID] = c.vnodes.Repairs()
+	for _, report := range reports {
 		for _, run := range report.Runs {
 			all.Repairs = append(all.Repairs, c.repairView(&run))
 		}
@@ -170,34 +161,10 @@ func (v view) Repairs(ctx context.Context) (admin.RepairsView, error) {
 	return all, nil
 }
 
-func (c *core) reportsEverywhere(ctx context.Context) []vnodes.RepairReport {
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
-	defer cancel()
-	var mu sync.Mutex
-	var wg sync.WaitGroup
-	all := []vnodes.RepairReport{c.vnodes.Repairs()}
-	for _, node := range c.others() {
-		if !c.live.Up(node) {
-			continue
-		}
-		wg.Go(func() {
-			f, err := c.peers.Call(ctx, node, wire.Header{Op: wire.OpRepairs}, nil)
-			var report vnodes.RepairReport
-			if err == nil && json.Unmarshal(f.Body, &report) == nil {
-				mu.Lock()
-				defer mu.Unlock()
-				all = append(all, report)
-			}
-		})
-	}
-	wg.Wait()
-	return all
-}
-
 func (c *core) repairView(run *vnodes.RepairRun) admin.RepairView {
 	rv := admin.RepairView{
 		ID: run.ID, Node: c.name(run.Node), Partitions: len(run.Partitions), Done: run.Done, Failed: run.Failed, Started: run.Started,
-		Compared: run.Compared, Sent: run.Sent, Received: run.Received, Unreached: []string{}, Errors: slices.Concat([]string{}, run.Errors),
+		Compared: run.Compared, Sent: run.Sent, Received: run.Received, Errors: run.Errors,
 	}
 	if !run.Ended.IsZero() {
 		rv.Ended = &run.Ended
@@ -206,21 +173,4 @@ func (c *core) repairView(run *vnodes.RepairRun) admin.RepairView {
 		rv.Unreached = append(rv.Unreached, c.name(node))
 	}
 	return rv
-}
-
-// compareMetrics count what anti-entropy has done.
-func compareMetrics(c vnodes.CompareCounts) []admin.Metric {
-	counter := func(name, help string, value int64) admin.Metric {
-		return admin.Metric{Name: name, Help: help, Value: float64(value), Counter: true}
-	}
-	return []admin.Metric{
-		counter("anti_entropy_exchanges_total", "Partitions compared with all their replicas that were up.", c.Done),
-		counter("anti_entropy_failed_total", "Comparisons that came to nothing and are made again.", c.Failed),
-		counter("anti_entropy_records_compared_total", "Records listed because hash trees differed, or for a repair.", c.Compared),
-		counter("anti_entropy_records_sent_total", "Records sent because another replica lacked them or had them older.", c.Sent),
-		counter("anti_entropy_records_received_total", "Records received because this node's replica lacked them or had them older.", c.Received),
-		counter("anti_entropy_records_late_total", "Records refused because they are older than all that replicas have compared.", c.Late),
-		counter("anti_entropy_floors_raised_total", "Floors of partitions raised: tombstones below the one before are removed.", c.Floors),
-		{Name: "anti_entropy_oldest_seconds", Help: "Since the partition that was compared here longest ago.", Value: c.Oldest.Seconds()},
-	}
 }

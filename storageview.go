@@ -66,12 +66,6 @@ func (c *core) storageMetrics() []admin.Metric {
 	if !ok {
 		return nil
 	}
-	gauge := func(name, help string, value float64) admin.Metric {
-		return admin.Metric{Name: name, Help: help, Value: value}
-	}
-	counter := func(name, help string, value float64) admin.Metric {
-		return admin.Metric{Name: name, Help: help, Value: value, Counter: true}
-	}
 	flag := func(bad bool) float64 {
 		if bad {
 			return 1

@@ -122,35 +122,43 @@ func waitingSteps(st *metadata.State) int {
 	return max(n, 0)
 }
 
-// progressEverywhere asks every member that is up for the transfers that it drives.
+// progressEverywhere is every transfer that a member which is up drives.
 func (c *core) progressEverywhere(ctx context.Context) map[string]vnodes.Progress {
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
-	defer cancel()
-	var mu sync.Mutex
-	var wg sync.WaitGroup
+	lists := askOthers[[]vnodes.Progress](ctx, c, wire.OpProgress)
+	lists[c.self.ID] = c.vnodes.Progress()
 	all := make(map[string]vnodes.Progress)
-	add := func(node ring.NodeID, list []vnodes.Progress) {
-		mu.Lock()
-		defer mu.Unlock()
+	for node, list := range lists {
 		for _, p := range list {
 			all[cmp.Or(p.Session.ID, string(node)+"/"+p.Session.Service+"/"+p.Session.String())] = p
 		}
 	}
-	add(c.self.ID, c.vnodes.Progress())
+	return all
+}
+
+// askOthers asks the other members that are up, and has what those say that answer
+// within a second.
+func askOthers[T any](ctx context.Context, c *core, op wire.Op) map[ring.NodeID]T {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	var mu sync.Mutex
+	var asked sync.WaitGroup
+	answers := make(map[ring.NodeID]T)
 	for _, node := range c.others() {
 		if !c.live.Up(node) {
 			continue
 		}
-		wg.Go(func() {
-			f, err := c.peers.Call(ctx, node, wire.Header{Op: wire.OpProgress}, nil)
-			var list []vnodes.Progress
-			if err == nil && json.Unmarshal(f.Body, &list) == nil {
-				add(node, list)
+		asked.Go(func() {
+			f, err := c.peers.Call(ctx, node, wire.Header{Op: op}, nil)
+			var answer T
+			if err == nil && json.Unmarshal(f.Body, &answer) == nil {
+				mu.Lock()
+				defer mu.Unlock()
+				answers[node] = answer
 			}
 		})
 	}
-	wg.Wait()
-	return all
+	asked.Wait()
+	return answers
 }
 
 func (c *core) transferView(p *vnodes.Progress) admin.TransferView {
@@ -244,18 +252,15 @@ func (v view) Metrics() []admin.Metric {
 			up++
 		}
 	}
-	gauge := func(name, help string, value int) admin.Metric {
-		return admin.Metric{Name: name, Help: help, Value: float64(value)}
-	}
 	metrics := []admin.Metric{
-		gauge("ring_epoch", "Version of the committed metadata that this node knows.", int(st.Epoch)),
-		gauge("ring_owned_partitions", "Partitions that this node owns.", share.Owned),
-		gauge("ring_slots", "Places that this node has in all replica lists.", share.Slots),
-		gauge("members", "Members of the cluster that have not left.", len(c.others())+1),
-		gauge("peers_up", "Other members that this node can reach.", up),
-		gauge("transfers_active", "Transfers under way in the cluster.", len(st.Transfers)),
-		gauge("hint_stores", "Slots of other nodes for which this node keeps hints.", c.vnodes.Holding()),
-		gauge("transfers_driven", "Transfers, hint deliveries and clean-ups that this node drives.", len(c.vnodes.Progress())),
+		gauge("ring_epoch", "Version of the committed metadata that this node knows.", float64(st.Epoch)),
+		gauge("ring_owned_partitions", "Partitions that this node owns.", float64(share.Owned)),
+		gauge("ring_slots", "Places that this node has in all replica lists.", float64(share.Slots)),
+		gauge("members", "Members of the cluster that have not left.", float64(len(c.others())+1)),
+		gauge("peers_up", "Other members that this node can reach.", float64(up)),
+		gauge("transfers_active", "Transfers under way in the cluster.", float64(len(st.Transfers))),
+		gauge("hint_stores", "Slots of other nodes for which this node keeps hints.", float64(c.vnodes.Holding())),
+		gauge("transfers_driven", "Transfers, hint deliveries and clean-ups that this node drives.", float64(len(c.vnodes.Progress()))),
 	}
 	metrics = append(metrics, c.storageMetrics()...)
 	metrics = append(metrics, repairMetrics(c.router.Repairs())...)

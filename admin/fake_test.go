@@ -94,7 +94,7 @@ func (f *fakeNode) Repairs(context.Context) (admin.RepairsView, error) {
 	ended := begun.Add(2 * time.Second)
 	return admin.RepairsView{
 		Repairs: []admin.RepairView{
-			{ID: "34cd", Node: "n1", Partitions: 40, Done: 3, Started: ended, Unreached: []string{}, Errors: []string{}},
+			{ID: "34cd", Node: "n1", Partitions: 40, Done: 3, Started: ended},
 			{
 				ID: "12ab", Node: "n2", Partitions: 24, Done: 24, Failed: 1, Started: begun, Ended: &ended, Compared: 5000, Sent: 10, Received: 20,
 				Unreached: []string{"n3"}, Errors: []string{"partition 12: it is moving"},

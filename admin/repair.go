@@ -76,5 +76,9 @@ func (a *api) getRepairs(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	view.Repairs, view.Compared = orEmpty(view.Repairs), orEmpty(view.Compared)
+	for i := range view.Repairs {
+		r := &view.Repairs[i]
+		r.Unreached, r.Errors = orEmpty(r.Unreached), orEmpty(r.Errors)
+	}
 	writeJSON(w, http.StatusOK, view)
 }

@@ -59,10 +59,23 @@ type node struct {
 
 // newCluster starts n nodes with the given number of replicas.
 func newCluster(t *testing.T, n, replicas int) *cluster {
+	c := unstarted(t, n, replicas)
+	for _, x := range c.nodes {
+		x.start()
+	}
+	t.Cleanup(func() {
+		for _, n := range c.nodes {
+			n.stop()
+		}
+	})
+	return c
+}
+
+// unstarted is a cluster whose nodes listen nowhere.
+func unstarted(t *testing.T, n, replicas int) *cluster {
 	c := &cluster{t: t, data: map[string]codec.Result{}, ids: map[uint64]int{}}
 	for i := range n {
 		c.nodes = append(c.nodes, &node{c: c, id: ring.NodeID(fmt.Sprintf("%016x", i+1)), name: fmt.Sprintf("n%d", i+1)})
-		c.nodes[i].start()
 	}
 	c.ring = ring.New(fakeQ, replicas, c.nodes[0].id)
 	for p := range c.ring.Assignments {
@@ -72,11 +85,6 @@ func newCluster(t *testing.T, n, replicas int) *cluster {
 		}
 		c.ring.Assignments[p].Replicas = list
 	}
-	t.Cleanup(func() {
-		for _, n := range c.nodes {
-			n.stop()
-		}
-	})
 	return c
 }
 

@@ -16,8 +16,6 @@ const hedgeAfter = 100 * time.Millisecond
 
 // hedge is what it takes to ask another node while a query waits for the first.
 type hedge struct {
-	ctx       context.Context
-	client    *Client
 	view      *view
 	partition ring.Partition
 	request   *request
@@ -25,9 +23,10 @@ type hedge struct {
 }
 
 // begin asks another node, if there is one that can be asked at once, on a goroutine of
-// its own. A good answer is handed to request id of l, as if l's node had given it.
-func (h *hedge) begin(l *link, id uint64) {
-	c, ctx, v, partition, r := h.client, h.ctx, h.view, h.partition, *h.request
+// its own. An answer that any node would give is handed to request id of l, as if l's
+// node had given it; a worse one is not: l's node may yet do better.
+func (h *hedge) begin(ctx context.Context, l *link, id uint64) {
+	c, v, partition, r := l.client, h.view, h.partition, *h.request
 	p := v.pick(partition, h.route.tried)
 	if p == nil || !p.usable() || !p.connected() {
 		return
@@ -37,10 +36,19 @@ func (h *hedge) begin(l *link, id uint64) {
 	r.call.Key, r.call.Body = slices.Clone(r.call.Key), bytes.Clone(r.call.Body)
 	c.spawn(func() {
 		f, err := c.attempt(ctx, v, p, partition, &r, nil)
-		if err == nil && (f.Code == wire.OK || !c.again(f.Code, r.safe)) {
+		if err == nil && conclusive(f.Code) {
 			l.hand(id, answer{frame: f, other: true})
 		}
 	})
+}
+
+// conclusive reports whether every node would give an answer with that code.
+func conclusive(code wire.Code) bool {
+	switch code {
+	case wire.OK, wire.NotFound, wire.BadRequest, wire.TooLarge, wire.NotSupported:
+		return true
+	}
+	return false
 }
 
 // hand gives the answer to request id to whoever waits for it; if nobody does it is lost.

@@ -56,24 +56,16 @@ func found(reply []byte) (Object, error) {
 	case !r.Exists():
 		return Object{}, ErrNotFound
 	case r.State == codec.Live:
-		return Object{Value: r.Value, Expires: expiryTime(r.Expires), Context: Context{r.Context()}}, nil
+		return Object{Value: r.Value, Expires: codec.ExpiryTime(r.Expires), Context: Context{r.Context()}}, nil
 	}
 	values := r.Object.Values()
-	obj := Object{Value: values[0].Value, Expires: expiryTime(values[0].Expires), Context: Context{r.Context()}}
+	obj := Object{Value: values[0].Value, Expires: codec.ExpiryTime(values[0].Expires), Context: Context{r.Context()}}
 	if len(values) > 1 {
 		for _, v := range values {
-			obj.Siblings = append(obj.Siblings, Sibling{Value: v.Value, Expires: expiryTime(v.Expires)})
+			obj.Siblings = append(obj.Siblings, Sibling{Value: v.Value, Expires: codec.ExpiryTime(v.Expires)})
 		}
 	}
 	return obj, nil
-}
-
-// expiryTime is when a value expires; zero for never.
-func expiryTime(ms uint64) time.Time {
-	if ms == 0 {
-		return time.Time{}
-	}
-	return time.UnixMilli(int64(min(ms, 1<<63-1)))
 }
 
 func (c *Client) command(ctx context.Context, bucket string, key []byte, cmd *codec.Command, o *WriteOptions) ([]byte, error) {
@@ -90,7 +82,7 @@ func (c *Client) Put(ctx context.Context, bucket string, key, value []byte, o Wr
 	if err := errors.Join(codec.CheckKey(bucket, key), codec.CheckValue(value)); err != nil {
 		return err
 	}
-	cmd := codec.Command{Op: codec.OpPut, Context: o.Context.seen, Expires: o.expires(), Value: value}
+	cmd := codec.Command{Op: codec.OpPut, Context: o.Context.seen, Expires: codec.Expiry(o.Expires), Value: value}
 	if cond := o.cond(); cond != 0 {
 		cmd.Op, cmd.Cond = codec.OpPutIf, cond
 		return c.putIf(ctx, bucket, key, cmd, &o)
@@ -118,27 +110,13 @@ func (c *Client) putIf(ctx context.Context, bucket string, key []byte, cmd codec
 	if err != nil {
 		return err
 	}
-	put := codec.Conditional{Command: cmd}
-	if err := put.Look(seen); err != nil {
-		return err
+	_, done, err := codec.PutIf(cmd, seen, func(try *codec.Command) ([]byte, error) {
+		return c.command(ctx, bucket, key, try, o)
+	})
+	if err == nil && !done {
+		return ErrConflict
 	}
-	for range codec.ConditionalTries {
-		try, _, holds, err := put.Try()
-		if err != nil {
-			return err
-		}
-		if !holds {
-			return ErrConflict
-		}
-		reply, err := c.command(ctx, bucket, key, &try, o)
-		if err != nil {
-			return err
-		}
-		if done, err := put.Tried(reply); err != nil || done {
-			return err
-		}
-	}
-	return wire.Errorf(wire.Conflict, "others kept writing the key: try again")
+	return err
 }
 
 // Delete removes what o.Context has seen or, without one, what is there, and returns

@@ -109,30 +109,33 @@ func (l *link) roundTrip(ctx context.Context, h *wire.Header, body *wire.Call, l
 
 func (l *link) wait(ctx context.Context, id uint64, c *call, limit time.Time, more *hedge) answer {
 	defer l.release(c)
-	if more != nil && time.Until(limit) > hedgeAfter {
+	if time.Until(limit) <= hedgeAfter {
+		more = nil
+	}
+	if more != nil {
 		c.timer.Reset(hedgeAfter)
+	}
+	for {
+		var late error
 		select {
 		case a := <-c.done:
 			return a
 		case <-c.timer.C:
-			more.begin(l, id)
+			if more != nil {
+				more.begin(ctx, l, id)
+				more = nil
+				c.timer.Reset(time.Until(limit))
+				continue
+			}
+			late = errLate
 		case <-ctx.Done():
+			late = fmt.Errorf("%w: %w", errLate, ctx.Err())
 		}
-		c.timer.Reset(time.Until(limit))
+		if !l.forget(id) {
+			return <-c.done // the answer was on its way to us just now
+		}
+		return answer{err: late}
 	}
-	var late error
-	select {
-	case a := <-c.done:
-		return a
-	case <-c.timer.C:
-		late = errLate
-	case <-ctx.Done():
-		late = fmt.Errorf("%w: %w", errLate, ctx.Err())
-	}
-	if !l.forget(id) {
-		return <-c.done // the answer was on its way to us just now
-	}
-	return answer{err: late}
 }
 
 // release gives c back. Nobody may send to c.done any more.
@@ -151,14 +154,19 @@ func (l *link) send(h *wire.Header, c *call) (id uint64, err error) {
 	if l.err != nil {
 		return 0, fmt.Errorf("%w: %w", errUnsent, l.err)
 	}
+	l.enqueue(h, c.body)
+	l.calls[h.ID] = c
+	return h.ID, nil
+}
+
+// enqueue gives a frame its number and queues it. l.mu is held.
+func (l *link) enqueue(h *wire.Header, body []byte) {
 	l.last++
 	h.ID, h.Sent = l.last, wire.SentAt(time.Since(l.client.born))
-	l.calls[h.ID] = c
 	if len(l.queue) == 0 {
 		l.more.Signal()
 	}
-	l.queue = wire.AppendFrame(l.queue, h, c.body)
-	return h.ID, nil
+	l.queue = wire.AppendFrame(l.queue, h, body)
 }
 
 // forget gives up on an answer; false if it has been handed out already.

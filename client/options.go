@@ -84,13 +84,6 @@ func sloppy(on bool) wire.CallFlags {
 	return 0
 }
 
-func (o *WriteOptions) expires() uint64 {
-	if o.Expires.IsZero() {
-		return 0
-	}
-	return uint64(max(o.Expires.UnixMilli(), 1)) // 0 would mean never
-}
-
 // deadline is when a call that begins now must be over.
 func deadline(ctx context.Context, timeouts ...time.Duration) time.Time {
 	var d time.Time

@@ -110,7 +110,7 @@ func (c *Client) attempt(ctx context.Context, v *view, p *peer, partition ring.P
 	h.SetTimeout(left)
 	var more *hedge
 	if r.op == wire.OpQuery && to != nil {
-		more = &hedge{ctx, c, v, partition, r, to}
+		more = &hedge{v, partition, r, to}
 	}
 	a := l.roundTrip(ctx, &h, &r.call, limit, more)
 	switch {

@@ -83,15 +83,9 @@ func (l *link) tick(waits bool) {
 func (l *link) ping() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.err != nil {
-		return
+	if l.err == nil {
+		l.enqueue(&wire.Header{Kind: wire.KindRequest, Op: wire.OpPing}, nil)
 	}
-	l.last++
-	if len(l.queue) == 0 {
-		l.more.Signal()
-	}
-	h := wire.Header{Kind: wire.KindRequest, Op: wire.OpPing, ID: l.last, Sent: wire.SentAt(time.Since(l.client.born))}
-	l.queue = wire.AppendFrame(l.queue, &h, nil)
 }
 
 // probeDown asks the nodes that failed whether they are back, each on a goroutine of its own.

@@ -10,24 +10,14 @@ import (
 	"time"
 
 	"github.com/ringcore/ringcore/dataplane/wire"
-	"github.com/ringcore/ringcore/metadata/ring"
-	"github.com/ringcore/ringcore/vnodes/kv/codec"
 )
 
 // bubbleClient is a client of three replicas, for a test in a bubble: the nodes are
 // reached through pipes.
 func bubbleClient(t *testing.T, cfg Config) (*cluster, *Client) {
-	f := &cluster{t: t, data: map[string]codec.Result{}, ids: map[uint64]int{}, ring: ring.New(fakeQ, 3, "")}
-	for i := range 3 {
-		n := &node{c: f, id: ring.NodeID(fmt.Sprintf("%016x", i+1)), name: fmt.Sprintf("n%d", i+1)}
+	f := unstarted(t, 3, 3)
+	for _, n := range f.nodes {
 		n.addr, n.conns, n.seen = n.name, map[net.Conn]bool{}, map[wire.Op]int{}
-		f.nodes = append(f.nodes, n)
-	}
-	for p := range f.ring.Assignments {
-		f.ring.Assignments[p].Replicas = nil
-		for s := range 3 {
-			f.ring.Assignments[p].Replicas = append(f.ring.Assignments[p].Replicas, ring.Replica{Node: f.nodes[(p+s)%3].id})
-		}
 	}
 	cfg.Addrs = []string{"n1"}
 	cfg.Dial = func(ctx context.Context, addr string) (net.Conn, error) {
@@ -162,4 +152,28 @@ func TestHedge(t *testing.T) {
 		}
 		time.Sleep(time.Minute)
 	})
+}
+
+// While a slow node's answer is to come, what another one says that knows less does not
+// take its place.
+func TestHedgeThatKnowsLess(t *testing.T) {
+	for _, code := range []wire.Code{wire.QuorumNotMet, wire.Unavailable, wire.Internal} {
+		synctest.Test(t, func(t *testing.T) {
+			f, c := bubbleClient(t, Config{})
+			for i := range 20 {
+				put(t, c, fmt.Sprint(i), "1") // connects to all
+			}
+			put(t, c, "a", "1")
+			owner := f.owner("a", 0)
+			owner.set(func() { owner.slow = time.Second })
+			f.setRefuse(func(n *node, fr *wire.Frame) (wire.Code, string) {
+				if n != owner && fr.Op == wire.OpQuery {
+					return code, "no"
+				}
+				return wire.OK, ""
+			})
+			wantValue(t, c, "a", "1")
+			time.Sleep(time.Minute)
+		})
+	}
 }

@@ -57,7 +57,7 @@ type write struct {
 	state      [ring.MaxReplicas]slotState
 	keeper     [ring.MaxReplicas]ring.NodeID // who keeps the slot's hint: distinct nodes, empty for nobody or this one
 	redirects  [ring.MaxReplicas]uint8
-	clockAhead bool   // a replica says that this node's clock is ahead
+	clockAhead bool   // a replica's clock and this node's are too far apart
 	full       []byte // what a replica without room says, on its disk or in its queue
 	counting   *time.Timer
 	counted    bool // the answers that are still to come were waited for
@@ -160,10 +160,7 @@ func (w *write) replicated(i int, node ring.NodeID, code wire.Code, epoch uint64
 	case wire.Moved, wire.Stale, wire.Behind:
 		w.moved(i, node, code, ring.Epoch(epoch))
 	case wire.ClockAhead:
-		w.mu.Lock()
-		w.clockAhead = true
-		w.mu.Unlock()
-		w.mark(i, failed)
+		w.tellsOtherTime(i)
 	case wire.DiskFull, wire.Overload:
 		w.mu.Lock()
 		w.full = fmt.Appendf(nil, "; node %s: %s", node, body)
@@ -178,6 +175,13 @@ func (w *write) replicated(i int, node ring.NodeID, code wire.Code, epoch uint64
 func (w *write) mark(i int, s slotState) {
 	w.mu.Lock()
 	w.state[i] = s
+	w.weigh()
+}
+
+// tellsOtherTime gives slot i up: its clock and this node's are too far apart.
+func (w *write) tellsOtherTime(i int) {
+	w.mu.Lock()
+	w.clockAhead, w.state[i] = true, failed
 	w.weigh()
 }
 
@@ -280,10 +284,7 @@ func (w *write) superseded(i int, body []byte) {
 	case w.o.blind && !w.r.local.Observe(stamp):
 		// Further ahead than this node's clock may go: that slot does not count, and if too
 		// few are left a coordinator with another clock may do better.
-		w.mu.Lock()
-		w.clockAhead = true
-		w.mu.Unlock()
-		w.mark(i, failed)
+		w.tellsOtherTime(i)
 	case w.o.blind && w.abandon(true):
 		if w.o.superseded > hastySuperseded {
 			w.o.again() // many write this key: not all of them at once

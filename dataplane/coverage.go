@@ -96,8 +96,8 @@ func (r *Router) beginCover() error {
 }
 
 func (r *Router) cover(ctx context.Context, id uint32, info wire.ServiceInfo, body []byte, opts CoverOptions, emit func(CoverItem) error) (CoverResult, error) {
-	if opts.R <= ring.MaxReplicas && int(opts.R) > info.N {
-		return CoverResult{}, &wire.Error{Code: wire.QuorumNotMet, Message: string(tooMany("r", int(opts.R), info.N))}
+	if need := coverQuorum(opts.R, info.N); need > info.N {
+		return CoverResult{}, &wire.Error{Code: wire.QuorumNotMet, Message: string(tooMany("r", need, info.N))}
 	}
 	run, cancel := context.WithCancel(ctx)
 	defer cancel()

@@ -301,3 +301,29 @@ func TestClientChunks(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 }
+
+// Whoever asks for more replicas than there are hears it at once, and one who goes away
+// is not kept by nodes that say nothing.
+func TestCoverEndsAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newFakeCluster(t, 3, abc("a", "b", "c"), "a", "b", "c")
+		for _, r := range []wire.Quorum{4, 8, 100} {
+			_, _, err := c.cover(t.Context(), "a", CoverOptions{R: r})
+			wantCode(t, err, wire.QuorumNotMet, fmt.Sprint("r=", r))
+		}
+		c.meddle = func(_, to ring.NodeID, h wire.Header, _ []byte) (wire.Frame, error, bool) {
+			if to == "b" && h.Op == wire.OpHintStores {
+				time.Sleep(time.Hour)
+			}
+			return wire.Frame{}, nil, false
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(hintsWait/10, cancel)
+		begun := time.Now()
+		_, _, err := c.cover(ctx, "a", CoverOptions{})
+		if took := time.Since(begun); !errors.Is(err, context.Canceled) || took > hintsWait/5 {
+			t.Errorf("after %v: %v", took, err)
+		}
+		time.Sleep(2 * time.Hour)
+	})
+}

@@ -21,29 +21,29 @@ func (r *Router) hintStores(ctx context.Context, service uint32) map[ring.Partit
 		body []byte
 	}
 	nodes := r.members()
-	lists := make(chan list, len(nodes))
+	lists := make(chan list, len(nodes)) // whoever answers late finds room
+	asked := 0
 	for _, node := range nodes {
-		done := func(body []byte) { lists <- list{node, body} }
-		switch {
-		case node == r.self:
-			r.local.Dispatch(&wire.Request{
-				Op: wire.OpHintStores, Service: service, Done: func(_ wire.Code, _ uint64, body []byte) { done(body) },
-			})
-		case !r.up(node):
-			done(nil)
-		default:
-			h := wire.Header{Op: wire.OpHintStores, Service: service}
-			r.peers.Send(node, h, nil, until, func(f wire.Frame, err error) {
-				if err != nil || f.Code != wire.OK {
-					f.Body = nil
-				}
-				done(f.Body)
-			})
+		if node != r.self && !r.up(node) {
+			continue
 		}
+		asked++
+		h := wire.Header{Op: wire.OpHintStores, Service: service}
+		r.ask(node, h, new(wire.Call), nil, until, func(code wire.Code, _ uint64, body []byte) {
+			if code != wire.OK {
+				body = nil
+			}
+			lists <- list{node, body}
+		})
 	}
 	found := make(map[ring.Partition][]coverPart)
-	for range nodes {
-		l := <-lists // each comes by its deadline
+	for ; asked > 0; asked-- {
+		var l list
+		select {
+		case l = <-lists: // each comes by its deadline
+		case <-ctx.Done():
+			return found
+		}
 		stores, err := wire.ParseHintStores(l.body)
 		if err != nil {
 			r.log.Warn("list of hints not understood", "peer", l.node, "err", err)

@@ -55,7 +55,7 @@ func (o *operation) askFallback() bool {
 	if node == o.r.self {
 		o.standIn(call)
 	} else {
-		o.send(node, wire.FlagFallback|wire.FlagNoHop, wire.AppendCall(nil, &call), nil)
+		o.send(node, wire.FlagFallback, wire.AppendCall(nil, &call), o.answered)
 	}
 	return true
 }

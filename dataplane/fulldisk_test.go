@@ -10,19 +10,24 @@ import (
 	"github.com/ringcore/ringcore/metadata/ring"
 )
 
-// full makes the disks of some nodes refuse what writes.
-func (c *fakeCluster) full(nodes ...ring.NodeID) {
+// gate has the vnodes of some nodes answer what gate does not let pass.
+func (c *fakeCluster) gate(nodes []ring.NodeID, gate func(r *wire.Request) wire.Code) {
 	for _, id := range nodes {
 		l := c.nodes[id].local
 		l.mu.Lock()
-		l.gate = func(r *wire.Request) wire.Code {
-			if r.Op != wire.OpRead {
-				return wire.DiskFull
-			}
-			return wire.OK
-		}
+		l.gate = gate
 		l.mu.Unlock()
 	}
+}
+
+// full makes the disks of some nodes refuse what writes.
+func (c *fakeCluster) full(nodes ...ring.NodeID) {
+	c.gate(nodes, func(r *wire.Request) wire.Code {
+		if r.Op != wire.OpRead {
+			return wire.DiskFull
+		}
+		return wire.OK
+	})
 }
 
 // A coordinator without room on its disk has another replica coordinate, also a

@@ -7,10 +7,6 @@ import (
 	"github.com/ringcore/ringcore/metadata/ring"
 )
 
-// suspecter is a Local that compares the replicas of a partition soon: one of them
-// has missed a write, and nobody keeps it.
-type suspecter interface{ Suspect(p ring.Partition) }
-
 // keep stores the effect for node in slot i on this node. It never counts: this node is
 // one acknowledgement already.
 func (w *write) keep(i int, node ring.NodeID) {
@@ -21,9 +17,7 @@ func (w *write) keep(i int, node ring.NodeID) {
 			if code != wire.OK {
 				w.r.log.Warn("hint not kept", "node", node, "partition", w.part, "err", string(body))
 				w.mark(i, failed)
-				if s, ok := w.r.local.(suspecter); ok {
-					s.Suspect(w.part)
-				}
+				w.r.local.Suspect(w.part)
 				return
 			}
 			w.kept(i, "")

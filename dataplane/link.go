@@ -169,7 +169,7 @@ func (l *link) expire(now time.Duration) {
 // counted in ticks: a node that was stopped itself finds what came meanwhile unread, and
 // must not take everybody else for dead.
 func (l *link) tick() time.Duration {
-	if l.heard.Swap(false) || l.out.drain.Swap(false) {
+	if heard, drained := l.heard.Swap(false), l.out.drain.Swap(false); heard || drained {
 		l.quiet = 0
 		return 0
 	}

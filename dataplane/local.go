@@ -24,6 +24,9 @@ type Local interface {
 	// Observe moves this node's clock past stamp; false if that is further ahead than the
 	// clock may go.
 	Observe(stamp wire.Stamp) bool
+	// Suspect has the replicas of p compared soon: one of them has missed a write, and
+	// nobody keeps it.
+	Suspect(p ring.Partition)
 }
 
 // Rings knows the newest ring that this node has seen. Both methods may be

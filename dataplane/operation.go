@@ -138,11 +138,11 @@ func (o *operation) forward() {
 	if o.encoded == nil {
 		o.encoded = wire.AppendCall(nil, &o.call)
 	}
-	if o.op == wire.OpQuery {
+	if o.op == wire.OpQuery && len(o.slots) > 1 {
 		o.relay(i)
 		return
 	}
-	o.send(o.slots[i].Node, wire.FlagNoHop, o.encoded, nil)
+	o.send(o.slots[i].Node, 0, o.encoded, o.answered)
 }
 
 // full reports whether a replica that is there had no room for the operation.
@@ -180,8 +180,10 @@ func (o *operation) candidate() int {
 	return -1
 }
 
-// send passes the operation to node; answered is told what comes of it, the operation itself if nil.
-func (o *operation) send(node ring.NodeID, flags wire.Flags, body []byte, answered func(wire.Code, uint64, []byte)) {
+// send passes the operation to node, which may not pass it on. answered is told what
+// comes of it.
+func (o *operation) send(node ring.NodeID, flags wire.Flags, body []byte, answered func(ring.NodeID, wire.Code, uint64, []byte)) {
+	flags |= wire.FlagNoHop
 	if o.info.N == 1 && flags&wire.FlagFallback == 0 && o.r.held(node, o.service, o.part) {
 		flags |= wire.FlagHeld
 	}
@@ -191,11 +193,7 @@ func (o *operation) send(node ring.NodeID, flags wire.Flags, body []byte, answer
 	}
 	o.r.peers.Send(node, h, body, o.tryDeadline(), func(f wire.Frame, err error) {
 		code, epoch, body := outcome(f, err)
-		if answered == nil {
-			o.answered(node, code, epoch, body)
-			return
-		}
-		answered(code, epoch, body)
+		answered(node, code, epoch, body)
 	})
 }
 

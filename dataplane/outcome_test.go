@@ -36,17 +36,12 @@ func TestSlowDiskOfTheCoordinator(t *testing.T) {
 
 // busy makes the vnodes of some nodes refuse what they are asked, but not for fallbacks.
 func (c *fakeCluster) busy(nodes ...ring.NodeID) {
-	for _, id := range nodes {
-		l := c.nodes[id].local
-		l.mu.Lock()
-		l.gate = func(r *wire.Request) wire.Code {
-			if r.Flags&wire.FlagFallback != 0 {
-				return wire.OK
-			}
-			return wire.Overload
+	c.gate(nodes, func(r *wire.Request) wire.Code {
+		if r.Flags&wire.FlagFallback != 0 {
+			return wire.OK
 		}
-		l.mu.Unlock()
-	}
+		return wire.Overload
+	})
 }
 
 // A replica with a full queue counts as one that fails. When too few others are left the

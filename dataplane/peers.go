@@ -253,11 +253,10 @@ func (p *Peers) list() []*peer {
 }
 
 func (p *Peers) newLink(node ring.NodeID, c net.Conn) *link {
-	l := &link{
+	return &link{
 		node: node, c: c, out: newOutbox(c, maxPeerQueued), saw: p.cfg.SawEpoch, max: p.cfg.MaxInFlight,
 		pending: make(map[uint64]call),
 	}
-	return l
 }
 
 // broke notes that the connection to node broke or could not be made.

@@ -4,17 +4,15 @@ import (
 	"fmt"
 
 	"github.com/ringcore/ringcore/dataplane/wire"
+	"github.com/ringcore/ringcore/metadata/ring"
 )
-
-// majority is the smallest number of k slots that meets any other such number of them.
-func majority(k int) int { return k/2 + 1 }
 
 // quorum is how many of k slots must answer for q. Symbolic values are taken over
 // k; a number greater than k is returned as it is, and cannot be met.
 func quorum(q wire.Quorum, k int) int {
 	switch q {
 	case wire.QuorumDefault, wire.QuorumMajority:
-		return majority(k)
+		return ring.Majority(k)
 	case wire.QuorumAll:
 		return k
 	}
@@ -33,7 +31,7 @@ func primaryQuorum(q wire.Quorum, k int) int {
 // to meet every write that a majority acknowledged, n-W+1.
 func coverQuorum(q wire.Quorum, k int) int {
 	if q == wire.QuorumDefault || q == wire.QuorumMajority {
-		return k - majority(k) + 1
+		return k - ring.Majority(k) + 1
 	}
 	return quorum(q, k)
 }

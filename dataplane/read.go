@@ -101,7 +101,7 @@ func (q *read) choose() (readable int) {
 		}
 	}
 	q.up = q.n
-	if q.o.call.Flags&wire.CallSloppy != 0 {
+	if q.o.call.Flags&wire.CallSloppy != 0 && q.up < readable {
 		q.addFallbacks()
 	}
 	return readable

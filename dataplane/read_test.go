@@ -101,13 +101,16 @@ func TestHedging(t *testing.T) {
 func TestHedgingOfCoordinator(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newFakeCluster(t, 3, abc("a", "b", "c"), "a", "b", "c", "x")
-		var fails atomic.Bool
+		var fails atomic.Uint32 // the code of what the others answer
 		c.meddle = func(_, to ring.NodeID, h wire.Header, _ []byte) (wire.Frame, error, bool) {
-			switch {
+			switch code := wire.Code(fails.Load()); {
 			case to == "a" && h.Op == wire.OpQuery:
 				time.Sleep(2 * time.Second)
-			case fails.Load() && h.Op == wire.OpQuery:
-				return wire.Frame{}, wire.Errorf(wire.Maybe, "broke"), true
+			case h.Op != wire.OpQuery || code == wire.OK:
+			case code == wire.Maybe:
+				return wire.Frame{}, wire.Errorf(code, "broke"), true
+			default:
+				return reply(code, 10, []byte("no")), nil, true
 			}
 			return wire.Frame{}, nil, false
 		}
@@ -127,10 +130,15 @@ func TestHedgingOfCoordinator(t *testing.T) {
 		if hedged == 0 {
 			t.Error("the slow coordinator was never asked first")
 		}
-		fails.Store(true) // now the slow one is the only one that answers
-		for range 3 {
-			_, err := c.query("x")
-			wantOK(t, err)
+		// Now the slow one is the only one that answers: what another one says does not
+		// count while its answer is to come.
+		for _, code := range []wire.Code{wire.Maybe, wire.QuorumNotMet} {
+			fails.Store(uint32(code))
+			for range 6 {
+				if _, err := c.query("x"); err != nil {
+					t.Errorf("the others answer %v: %v", code, err)
+				}
+			}
 		}
 		time.Sleep(time.Minute)
 	})

@@ -206,7 +206,9 @@ func (x *readRepair) exchange(p *repair, with []share) {
 			continue
 		}
 		open++
-		x.send(p, &with[i], until, func(code wire.Code, _ uint64, reply []byte) { answers <- answer{i, code, reply} })
+		h := p.head
+		h.Slot = with[i].slot
+		x.r.ask(with[i].node, h, &p.call, with[i].body, until, func(code wire.Code, _ uint64, reply []byte) { answers <- answer{i, code, reply} })
 	}
 	for ; open > 0; open-- {
 		select {
@@ -216,18 +218,4 @@ func (x *readRepair) exchange(p *repair, with []share) {
 			return
 		}
 	}
-}
-
-// send asks one replica, this node's own or a peer's.
-func (x *readRepair) send(p *repair, to *share, until time.Time, done func(wire.Code, uint64, []byte)) {
-	h := p.head
-	h.Slot = to.slot
-	if to.node == x.r.self {
-		x.r.local.Dispatch(&wire.Request{
-			Op: h.Op, Service: h.Service, Partition: h.Partition, Flags: h.Flags, Gen: h.Gen, Epoch: h.Epoch,
-			Call: p.call, Effect: to.body, Deadline: until, Done: done,
-		})
-		return
-	}
-	x.r.peers.Send(to.node, h, to.body, until, func(f wire.Frame, err error) { done(outcome(f, err)) })
 }

@@ -31,9 +31,7 @@ func (o *operation) relay(i int) {
 }
 
 func (y *relay) ask(i int) {
-	o := y.o
-	node := o.slots[i].Node
-	o.send(node, wire.FlagNoHop, o.encoded, func(code wire.Code, epoch uint64, body []byte) { y.answered(node, code, epoch, body) })
+	y.o.send(y.o.slots[i].Node, 0, y.o.encoded, y.answered)
 }
 
 // hedge asks one more node, if there is one.
@@ -60,7 +58,7 @@ func (y *relay) answered(node ring.NodeID, code wire.Code, epoch uint64, body []
 	case y.done:
 		y.mu.Unlock()
 		return
-	case y.open > 0 && judge(code) != final:
+	case y.open > 0 && replicaFails(code):
 		y.mu.Unlock()
 		y.hedge()
 		return

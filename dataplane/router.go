@@ -86,6 +86,9 @@ func NewRouter(c RouterConfig) *Router {
 	if c.Held == nil {
 		c.Held = func(ring.NodeID, uint32, ring.Partition) bool { return false }
 	}
+	if c.Buckets == nil {
+		c.Buckets = func(string) wire.BucketProps { return wire.BucketProps{} }
+	}
 	if c.Members == nil {
 		c.Members = func() []ring.NodeID { return c.Rings.Ring().Nodes() }
 	}
@@ -110,6 +113,19 @@ func (r *Router) Close() {
 	r.mu.Unlock()
 	r.cancel()
 	r.slow.Wait()
+}
+
+// ask sends a request to a node, or hands it to this one's own vnodes: body is what a
+// peer is sent, call and, as an effect, body are what the vnodes get.
+func (r *Router) ask(node ring.NodeID, h wire.Header, call *wire.Call, body []byte, until time.Time, done func(wire.Code, uint64, []byte)) {
+	if node == r.self {
+		r.local.Dispatch(&wire.Request{
+			Op: h.Op, Service: h.Service, Partition: h.Partition, Flags: h.Flags, Gen: h.Gen, Epoch: h.Epoch,
+			Call: *call, Effect: body, Deadline: until, Done: done,
+		})
+		return
+	}
+	r.peers.Send(node, h, body, until, func(f wire.Frame, err error) { done(outcome(f, err)) })
 }
 
 // spawn runs fn on a goroutine that Close waits for; false after Close.
@@ -172,10 +188,8 @@ func (r *Router) do(o *operation) {
 		return
 	}
 	o.info = info
-	if r.buckets != nil {
-		props := r.buckets(o.call.Bucket)
-		props.Fill(&o.call, o.op == wire.OpQuery)
-	}
+	props := r.buckets(o.call.Bucket)
+	props.Fill(&o.call, o.op == wire.OpQuery)
 	if o.op == wire.OpCommand {
 		o.blind = info.Blind != nil && info.Blind(o.call.Body)
 		if o.call.ID == 0 {

@@ -94,6 +94,7 @@ func (m *Manager) doubt(ids []vnodeID) {
 			w.begun = time.Now()
 		}
 		w.since = m.doubts
+		w.up = max(w.up, int(m.upBefore.Load()))
 		m.waiting[id] = w
 		inDoubt = append(inDoubt, id)
 	}

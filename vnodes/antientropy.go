@@ -1,7 +1,6 @@
 package vnodes
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -23,7 +22,7 @@ const (
 
 // compares is a manager's part in anti-entropy.
 type compares struct {
-	rate   byteRate
+	rate   rate
 	served atomic.Int32 // comparisons that others drive
 	counts compareCounts
 
@@ -31,7 +30,7 @@ type compares struct {
 	urgent map[ring.Partition]urgency   // to be compared out of turn
 	busy   map[ring.Partition]bool      // this node drives a comparison of it
 	last   map[ring.Partition]time.Time // when it was compared
-	runs   []*repairRun                 // oldest first
+	runs   []*RepairRun                 // oldest first; mu guards them too
 }
 
 // urgency says when a partition is to be compared out of turn, and how often that
@@ -39,12 +38,13 @@ type compares struct {
 type urgency struct {
 	at     time.Time
 	tries  int
-	second bool // what was too young in a first comparison is not any more
+	wait   *backoff // between tries; nil before the first
+	second bool     // what was too young in a first comparison is not any more
 }
 
-func newCompares(rate int64) *compares {
+func newCompares(bytes int64) *compares {
 	return &compares{
-		rate:   byteRate{perSecond: rate},
+		rate:   rate{perSecond: bytes},
 		urgent: make(map[ring.Partition]urgency), busy: make(map[ring.Partition]bool), last: make(map[ring.Partition]time.Time),
 	}
 }
@@ -79,14 +79,14 @@ func (m *Manager) CompareCounts() CompareCounts {
 		Done: n.done.Load(), Failed: n.failed.Load(), Compared: n.compared.Load(), Sent: n.sent.Load(),
 		Received: n.received.Load(), Late: n.late.Load(), Floors: n.floors.Load(),
 	}
-	for _, at := range m.LastCompared() {
+	for _, at := range m.lastCompared() {
 		c.Oldest = max(c.Oldest, m.now().Sub(at))
 	}
 	return c
 }
 
-// LastCompared is when this node last compared its replica with all others that were up.
-func (m *Manager) LastCompared() map[ring.Partition]time.Time {
+// lastCompared is when this node last compared its replica with all others that were up.
+func (m *Manager) lastCompared() map[ring.Partition]time.Time {
 	r := m.ring()
 	m.compares.mu.Lock()
 	defer m.compares.mu.Unlock()
@@ -132,17 +132,9 @@ func (m *Manager) own(r *ring.Ring) (all []ring.Partition) {
 	return all
 }
 
-// drives reports whether this node is the first replica of p that is up.
+// drivesCompare reports whether this node is the first replica of p that is up.
 func (m *Manager) drivesCompare(r *ring.Ring, p ring.Partition) bool {
-	for _, x := range r.Assignments[p].Replicas {
-		if x.Node == m.node {
-			return !x.CatchingUp
-		}
-		if !x.CatchingUp && m.cfg.Up(x.Node) {
-			return false
-		}
-	}
-	return false
+	return r.FirstUp(p, func(node ring.NodeID) bool { return node == m.node || m.cfg.Up(node) }) == m.node
 }
 
 // compareRounds compares all partitions that this node drives, a round each
@@ -153,7 +145,7 @@ func (m *Manager) compareRounds() {
 		return
 	}
 	for begun := time.Now(); m.ctx.Err() == nil; begun = time.Now() {
-		m.compareRound(m.ctx, every)
+		m.compareRound(every)
 		m.reapMemory()
 		pause(m.ctx, time.Until(begun.Add(every)))
 	}
@@ -161,7 +153,7 @@ func (m *Manager) compareRounds() {
 
 // compareRound compares the partitions that this node drives, evenly spread over a
 // part of every, then raises their floors.
-func (m *Manager) compareRound(ctx context.Context, every time.Duration) {
+func (m *Manager) compareRound(every time.Duration) {
 	r := m.ring()
 	var mine []ring.Partition
 	for _, p := range m.own(r) {
@@ -172,22 +164,22 @@ func (m *Manager) compareRound(ctx context.Context, every time.Duration) {
 	if len(mine) == 0 {
 		return
 	}
-	floors := m.proposeFloors(ctx)
+	floors := m.proposeFloors(m.ctx)
 	rest := time.Duration(float64(every) * roundShare / float64(len(mine)))
 	for _, p := range mine {
 		begun := time.Now()
-		o, err := m.comparePartition(ctx, p)
+		o, err := m.comparePartition(p)
 		if err != nil {
 			m.log.Debug("replicas not compared", "partition", p, "err", err)
 		}
-		if o.whole {
+		if o.whole() {
 			floors.add(p, o.gen)
 		}
-		if !pause(ctx, time.Until(begun.Add(rest))) {
+		if !pause(m.ctx, time.Until(begun.Add(rest))) {
 			return
 		}
 	}
-	floors.raise(ctx)
+	floors.raise(m.ctx)
 }
 
 // watchUrgent compares what is urgent: the partitions of a node that has come back,
@@ -252,7 +244,7 @@ func (m *Manager) takeUrgent() map[ring.Partition]urgency {
 // Where something was too young it does so a second time: what was missed just
 // before is old enough then.
 func (m *Manager) compareUrgent(p ring.Partition, u urgency) {
-	o, err := m.comparePartition(m.ctx, p)
+	o, err := m.comparePartition(p)
 	var wait time.Duration
 	switch {
 	case err == nil && o.young > 0 && !u.second:
@@ -261,8 +253,10 @@ func (m *Manager) compareUrgent(p ring.Partition, u urgency) {
 		return
 	default:
 		m.log.Debug("replicas not compared yet", "partition", p, "err", err)
-		wait = min(urgentTick<<min(u.tries, 8), 5*time.Second)
-		wait = wait/2 + rand.N(wait)
+		if u.wait == nil {
+			u.wait = newBackoff(urgentTick, 5*time.Second)
+		}
+		wait = u.wait.delay()
 		u.tries++
 	}
 	u.at = time.Now().Add(wait)
@@ -275,41 +269,55 @@ func (m *Manager) compareUrgent(p ring.Partition, u urgency) {
 
 // compareOutcome is what a comparison of a partition has come to.
 type compareOutcome struct {
-	gen   ring.Gen // of the replicas
-	whole bool     // every replica was compared, and a last look at all of them moved nothing
-	young int64    // records that differ and were left alone
+	gen     ring.Gen // of the replicas
+	tally   CompareTally
+	young   int64         // records that differ and were left alone by the last look
+	missed  []ring.NodeID // replicas that are down or catching up
+	settled bool          // a last look moved nothing
 }
+
+// whole reports whether every replica was compared, and a last look at all of them moved nothing.
+func (o *compareOutcome) whole() bool { return o.settled && len(o.missed) == 0 }
 
 // comparePartition compares this node's replica of p, of all services, with every
 // other one that is up, until a look at all of them moves nothing.
-func (m *Manager) comparePartition(ctx context.Context, p ring.Partition) (o compareOutcome, err error) {
+func (m *Manager) comparePartition(p ring.Partition) (o compareOutcome, err error) {
 	leave, err := m.enterCompare(p)
 	if err != nil {
 		return o, err
 	}
 	defer leave()
 	r := m.ring()
-	o.gen = r.Gen(p)
-	if r.Place(p, m.node) < 0 {
+	if o.gen = r.Gen(p); r.Place(p, m.node) < 0 {
 		return o, nil
 	}
 	d := m.compareDriver(kindCompare, p)
 	defer m.hide(d)
-	for range mergeRounds {
-		t, missed, err := m.compareOnce(ctx, d, r, p, false)
+	if err := m.converge(d, r, p, false, &o); err != nil {
+		m.compares.counts.failed.Add(1)
+		return o, err
+	}
+	m.compared(p)
+	o.settled = o.settled && m.ring().Gen(p) == o.gen
+	return o, nil
+}
+
+// converge compares p with each other replica until none has anything to move, or
+// something keeps moving. With full the first look is at every record.
+func (m *Manager) converge(d *driver, r *ring.Ring, p ring.Partition, full bool, o *compareOutcome) error {
+	for round := range mergeRounds {
+		t, missed, err := m.compareOnce(d, r, p, full && round == 0)
+		o.tally.add(t)
+		o.young, o.missed = t.young, missed
 		if err != nil {
-			m.compares.counts.failed.Add(1)
-			return o, err
+			return err
 		}
-		if o.young = t.young; t.Moved() == 0 {
-			m.compared(p)
-			o.whole = len(missed) == 0 && m.ring().Gen(p) == o.gen
-			return o, nil
+		if o.settled = t.Moved() == 0; o.settled {
+			return nil
 		}
 		m.log.Info("replicas differed", "partition", p, "sent", t.Sent, "received", t.Received)
 	}
-	m.compared(p)
-	return o, nil // something keeps moving
+	return nil
 }
 
 // compared notes that p was compared with all that are up.
@@ -337,7 +345,7 @@ func (m *Manager) enterCompare(p ring.Partition) (leave func(), err error) {
 
 // compareOnce compares p with each other replica, once. missed are those that are
 // down or catching up.
-func (m *Manager) compareOnce(ctx context.Context, d *driver, r *ring.Ring, p ring.Partition, full bool) (all CompareTally, missed []ring.NodeID, err error) {
+func (m *Manager) compareOnce(d *driver, r *ring.Ring, p ring.Partition, full bool) (all CompareTally, missed []ring.NodeID, err error) {
 	for i, x := range r.Assignments[p].Replicas {
 		if x.Node == m.node {
 			continue
@@ -350,7 +358,7 @@ func (m *Manager) compareOnce(ctx context.Context, d *driver, r *ring.Ring, p ri
 			if n := svc.replicas(r); i >= n || !within(r.Place(p, m.node), n) {
 				continue
 			}
-			t, failed := m.compareWith(ctx, d, svc, p, x.Node, full)
+			t, failed := m.compareWith(d, svc, p, x.Node, full)
 			all.add(t)
 			err = errors.Join(err, failed)
 		}
@@ -372,13 +380,15 @@ func (m *Manager) compareDriver(kind ring.StepKind, p ring.Partition) *driver {
 func (m *Manager) show(d *driver) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.drivers[fmt.Sprintf("%s-%d", d.session.Kind, d.session.Partition)] = d
+	m.drivers[compareKey(d)] = d
 }
 
 func (m *Manager) hide(d *driver) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if key := fmt.Sprintf("%s-%d", d.session.Kind, d.session.Partition); m.drivers[key] == d {
+	if key := compareKey(d); m.drivers[key] == d {
 		delete(m.drivers, key)
 	}
 }
+
+func compareKey(d *driver) string { return fmt.Sprintf("%s-%d", d.session.Kind, d.session.Partition) }

@@ -60,12 +60,12 @@ func (n *simNode) compare(p ring.Partition) (whole bool, moved CompareTally) {
 	n.w.t.Helper()
 	m := n.m.Load()
 	before := m.CompareCounts()
-	o, err := m.comparePartition(m.ctx, p)
+	o, err := m.comparePartition(p)
 	if err != nil {
 		n.w.t.Fatalf("node %s compares partition %d: %v", n.id, p, err)
 	}
 	after := m.CompareCounts()
-	return o.whole, CompareTally{
+	return o.whole(), CompareTally{
 		Compared: after.Compared - before.Compared, Sent: after.Sent - before.Sent, Received: after.Received - before.Received,
 	}
 }
@@ -98,23 +98,17 @@ func TestComparedReplicasConverge(t *testing.T) {
 	w := newWorld(t, 3, 3, quickCompares)
 	rapid.Check(t, func(rt *rapid.T) {
 		run++
-		want := modelStore{}
 		p := ring.Partition(run % simQ)
 		for i := 1; i <= 3; i++ {
-			for key, r := range storeModel(w, i, p) {
-				want.merge(key, r)
-			}
 			var writes []Write
 			for range rapid.IntRange(0, 30).Draw(rt, "records") {
 				key := fmt.Sprintf("run%d-%d", run, rapid.IntRange(0, 40).Draw(rt, "key"))
-				x := old(key, rapid.Uint64Range(1, 5).Draw(rt, "time"), rapid.SampledFrom([]string{"", "a", "b", "ccc"}).Draw(rt, "value"))
-				writes = append(writes, x)
-				want.merge(string(x.Key), x.Record)
+				writes = append(writes, old(key, rapid.Uint64Range(1, 5).Draw(rt, "time"), rapid.SampledFrom([]string{"", "a", "b", "ccc"}).Draw(rt, "value")))
 			}
 			w.node(i).has(p, writes...)
 		}
 		// What a node holds is what was written last, whatever its stamp.
-		want = modelStore{}
+		want := modelStore{}
 		for i := 1; i <= 3; i++ {
 			for key, r := range storeModel(w, i, p) {
 				want.merge(key, r)
@@ -184,8 +178,7 @@ func TestCompareInPages(t *testing.T) {
 // What is under way is left alone, and does not count as a difference.
 func TestCompareLeavesYoungRecordsAlone(t *testing.T) {
 	w := newWorld(t, 2, 2, quickCompares, func(n *simNode) {
-		tune := n.tune
-		n.tune = func(c *Config) { tune(c); c.SettleTime = time.Hour }
+		n.tunedBy(func(c *Config) { c.SettleTime = time.Hour })
 	})
 	w.node(1).mustPut(keyIn(compareP, 0), "only here yet")
 	if whole, moved := w.node(2).compare(compareP); !whole || moved.Moved() > 0 {
@@ -197,8 +190,7 @@ func TestCompareLeavesYoungRecordsAlone(t *testing.T) {
 // compared when it is old enough.
 func TestCompareComesAgainForYoungRecords(t *testing.T) {
 	w := newWorld(t, 2, 2, quickCompares, func(n *simNode) {
-		tune := n.tune
-		n.tune = func(c *Config) { tune(c); c.SettleTime, c.CompareEvery = time.Second, time.Hour }
+		n.tunedBy(func(c *Config) { c.SettleTime, c.CompareEvery = time.Second, time.Hour })
 	})
 	a, b := w.node(1), w.node(2)
 	w.until("all have compared", func() bool {
@@ -220,7 +212,7 @@ func TestCompareWaitsForReplicas(t *testing.T) {
 	w.node(1).has(compareP, old("k", 1, "v"))
 	try := func() error {
 		m := w.node(1).m.Load()
-		_, err := m.comparePartition(m.ctx, compareP)
+		_, err := m.comparePartition(compareP)
 		return err
 	}
 	w.setFate(func(*simNode, Session) fate { return lostBefore })
@@ -246,8 +238,7 @@ func TestCompareWaitsForReplicas(t *testing.T) {
 // partitions of a node that was away are compared.
 func TestCompareAfterReturn(t *testing.T) {
 	w := newWorld(t, 3, 3, quickCompares, func(n *simNode) {
-		tune := n.tune
-		n.tune = func(c *Config) { tune(c); c.CompareEvery = time.Hour }
+		n.tunedBy(func(c *Config) { c.CompareEvery = time.Hour })
 	})
 	w.until("all have compared", func() bool { return w.node(1).m.Load().CompareCounts().Done >= simQ })
 	b := w.node(2)
@@ -330,7 +321,7 @@ func TestCompareUnderTraffic(t *testing.T) {
 	tr := w.startTraffic("kv", 3, keysIn(compareP, 30))
 	for range 20 {
 		m := w.node(1 + rand.IntN(3)).m.Load()
-		if _, err := m.comparePartition(m.ctx, compareP); err != nil {
+		if _, err := m.comparePartition(compareP); err != nil {
 			t.Error(err)
 		}
 	}

@@ -12,10 +12,21 @@ type backoff struct{ next, limit time.Duration }
 func newBackoff(first, limit time.Duration) *backoff { return &backoff{next: first, limit: limit} }
 
 // sleep waits; false if ctx has ended.
-func (b *backoff) sleep(ctx context.Context) bool {
+func (b *backoff) sleep(ctx context.Context) bool { return pause(ctx, b.delay()) }
+
+// delay is how long to wait now.
+func (b *backoff) delay() time.Duration {
 	d := b.next/2 + rand.N(b.next)
 	b.next = min(b.next*2, b.limit)
-	return pause(ctx, d)
+	return d
+}
+
+// nudge wakes who waits for ch, which has one slot, or will wait.
+func nudge(ch chan struct{}) {
+	select {
+	case ch <- struct{}{}:
+	default: // it is nudged already
+	}
 }
 
 // pause waits for d; false if ctx has ended.

@@ -114,7 +114,7 @@ func (m *Manager) runClaims(owner ring.NodeID) {
 	}
 	m.mu.Lock()
 	wanted := c.wanted
-	c.wanted, c.running = nil, false // nobody comes any more: Close has begun
+	c.wanted, c.running = make(map[vnodeID][]want), false // Close has begun
 	m.mu.Unlock()
 	answerWants(wanted, func(want) error { return wire.Errorf(wire.ShuttingDown, "the node is stopping") })
 }
@@ -147,7 +147,7 @@ func (m *Manager) claimRound(owner ring.NodeID, c *claim) (more bool) {
 	m.mu.Unlock()
 
 	noted, up, err := m.spreadClaim(owner, c, named, sole)
-	need := majorityOf(m.othersOf(owner))
+	need := ring.Majority(m.othersOf(owner))
 	verdict := func(w want) error {
 		switch {
 		case err != nil:
@@ -258,9 +258,6 @@ func (m *Manager) othersOf(owner ring.NodeID) int {
 	return n
 }
 
-// majorityOf is the smallest number of n that meets any other such number of them.
-func majorityOf(n int) int { return n/2 + 1 }
-
 // serveHolds notes what a member says of a holder.
 func (m *Manager) serveHolds(ctx context.Context, answer *answerer, f *wire.Frame) {
 	var open claimOpen
@@ -278,13 +275,7 @@ func (m *Manager) serveHolds(ctx context.Context, answer *answerer, f *wire.Fram
 	default:
 		err = m.holders.put(open.Owner, open.Holder, open.Note)
 	}
-	if err != nil {
-		answer.fail(f, err)
-		return
-	}
-	if err := answer.ok(f, nil); err != nil {
-		m.log.Debug("stream broke", "err", err)
-	}
+	answer.give(f, nil, err)
 }
 
 // reaches reports whether node answers this one now.
@@ -321,7 +312,7 @@ func (m *Manager) claimsAny() bool {
 
 // tidyClaim gives up what no hints have come for, and tells those who were not up.
 func (m *Manager) tidyClaim(owner ring.NodeID) {
-	n := m.holders.of(owner)[m.node]
+	n := m.holders.note(owner, m.node)
 	if n == nil {
 		return
 	}

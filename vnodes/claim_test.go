@@ -1,6 +1,8 @@
 package vnodes
 
 import (
+	"errors"
+	"fmt"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -36,6 +38,20 @@ func cutOffWorld(t *testing.T, n int) (w *world, cut *atomic.Bool) {
 		return deliver
 	})
 	return w, cut
+}
+
+// stoodInWorld is a cutOffWorld of three in which node 1, which is cut off, has "old"
+// under key and node 2 has taken "new" in its place.
+func stoodInWorld(t *testing.T) (w *world, cut *atomic.Bool, key string) {
+	t.Helper()
+	w, cut = cutOffWorld(t, 3)
+	key = keyIn(1, 0)
+	w.node(1).mustPut(key, "old")
+	cut.Store(true)
+	if got := w.node(2).standIn(wire.OpCommand, key, "put new", 1); got.code != wire.OK {
+		t.Fatal(got)
+	}
+	return w, cut, key
 }
 
 // Nobody stands in for an owner that answers: neither to the fallback nor to any
@@ -126,14 +142,7 @@ func TestAllRestartWithoutTheHolder(t *testing.T) {
 // An owner that was cut off and has not noticed asks before it answers what a member
 // passes on that knows of a holder, however late the holder itself comes.
 func TestOwnerHearsOfHolderWithTheRequest(t *testing.T) {
-	const p = 1
-	w, cut := cutOffWorld(t, 3)
-	key := keyIn(p, 0)
-	w.node(1).mustPut(key, "old")
-	cut.Store(true)
-	if got := w.node(2).standIn(wire.OpCommand, key, "put new", 1); got.code != wire.OK {
-		t.Fatal(got)
-	}
+	w, cut, key := stoodInWorld(t)
 	w.net.setHook(func(f *passing) treatment { // its questions pass, nothing else does
 		if (f.from == nodeID(1) || f.to == nodeID(1)) && (f.opened != wire.OpHintsFor || f.from != nodeID(1)) {
 			return sever
@@ -158,14 +167,7 @@ func TestOwnerHearsOfHolderWithTheRequest(t *testing.T) {
 
 // A holder tells the owner of itself when it reaches it again, before it delivers.
 func TestOwnerHearsOfHolderWhenItIsBack(t *testing.T) {
-	const p = 1
-	w, cut := cutOffWorld(t, 3)
-	key := keyIn(p, 0)
-	w.node(1).mustPut(key, "old")
-	cut.Store(true)
-	if got := w.node(2).standIn(wire.OpCommand, key, "put new", 1); got.code != wire.OK {
-		t.Fatal(got)
-	}
+	w, cut, key := stoodInWorld(t)
 	w.net.setHook(func(f *passing) treatment {
 		if f.opened == wire.OpHandoff {
 			return sever
@@ -173,7 +175,10 @@ func TestOwnerHearsOfHolderWhenItIsBack(t *testing.T) {
 		return deliver
 	})
 	cut.Store(false)
-	w.until("the slot waits", func() bool { _ = w.node(1).get(keyIn(p, 1)); return w.node(1).phase(p) == recovering })
+	w.until("the slot waits", func() bool {
+		_ = w.node(1).get(keyIn(partitionOf(key), 1))
+		return w.node(1).phase(partitionOf(key)) == recovering
+	})
 	w.net.setHook(nil)
 	w.settled()
 	w.node(1).mustGet(key, "new")
@@ -246,4 +251,78 @@ func TestHolderThatHasLeftIsForgotten(t *testing.T) {
 	}
 	w.node(1).restart()
 	w.node(1).mustGet(keyIn(p, 0), "")
+}
+
+// An owner that is told again and again of a holder which takes requests and answers
+// none says so, or serves if it is to do without.
+func TestDoubtsWithoutEnd(t *testing.T) {
+	for _, accept := range []bool{false, true} {
+		t.Run(fmt.Sprint("accept loss ", accept), func(t *testing.T) {
+			w := newWorld(t, 3, 1, func(n *simNode) { n.tunedBy(func(c *Config) { c.AcceptLoss = accept }) })
+			key := keyIn(1, 0)
+			w.node(1).mustPut(key, "old")
+			w.node(1).stop()
+			if got := w.node(2).standIn(wire.OpCommand, key, "put new", 1); got.code != wire.OK {
+				t.Fatal(got)
+			}
+			w.net.setHook(func(f *passing) treatment {
+				if f.from == nodeID(2) || f.to == nodeID(2) {
+					return lose
+				}
+				return deliver
+			})
+			w.node(1).start()
+			want := wire.Unavailable
+			if accept {
+				want = wire.OK
+			}
+			w.until("node 1 says how it is", func() bool { return w.node(1).get(key).code == want })
+			w.net.setHook(nil)
+			w.node(2).restart() // its pipes would wait long for what was lost
+			w.settled()
+			w.node(1).mustGet(key, "new")
+		})
+	}
+}
+
+// A node that has not run, and finds nobody when it does again, does not take that for
+// having asked.
+func TestOwnerThatDidNotRunAndReachesNobody(t *testing.T) {
+	var alone atomic.Bool
+	w := newWorld(t, 3, 1, func(n *simNode) {
+		n.tune = func(c *Config) {
+			up := c.Up
+			c.Up = func(id ring.NodeID) bool { return up(id) && (c.Node != nodeID(1) || !alone.Load()) }
+		}
+	})
+	key := keyIn(1, 0)
+	w.node(1).mustPut(key, "old")
+	m := w.node(1).m.Load()
+	w.until("it has seen the others", func() bool { return m.upBefore.Load() == 2 })
+	w.net.setHook(func(f *passing) treatment {
+		if alone.Load() && (f.from == nodeID(1) || f.to == nodeID(1)) {
+			return sever
+		}
+		return deliver
+	})
+	alone.Store(true)
+	m.beatMu.Lock()
+	m.beaten.Store(int64(time.Since(m.born) - 2*absentAfter))
+	m.beatMu.Unlock()
+	w.node(1).mustRefuse(key, wire.Unavailable)
+	alone.Store(false)
+	w.until("it answers when it has asked", func() bool { return w.node(1).get(key).code == wire.OK })
+}
+
+// Who comes when the node closes is told so, however many they are.
+func TestClaimsWhileClosing(t *testing.T) {
+	w := newWorld(t, 2, 1)
+	m := w.node(1).m.Load()
+	id := vnodeID{service: wire.ServiceID("kv"), partition: 1, fallback: nodeID(2)}
+	w.node(1).stop()
+	for range 3 {
+		if err := m.awaitClaim(id); !errors.Is(err, &wire.Error{Code: wire.ShuttingDown}) {
+			t.Errorf("a claim of a node that is closed: %v", err)
+		}
+	}
 }

@@ -142,11 +142,8 @@ func parseHeads(b []byte) (p headPage, err error) {
 func pageOfHeads(st Store, leaves *leafSet, from []byte) ([]byte, error) {
 	var heads, next []byte
 	count, scanned := 0, 0
-	if len(from) > 0 {
-		from = append(from[:len(from):len(from)], 0) // the first key behind it
-	}
 	full := false
-	err := st.Ascend(from, func(key []byte, r Record) bool {
+	err := st.Ascend(keyAfter(from), func(key []byte, r Record) bool {
 		if full {
 			return false // there is more behind next
 		}
@@ -165,6 +162,14 @@ func pageOfHeads(st Store, leaves *leafSet, from []byte) ([]byte, error) {
 		next = nil
 	}
 	return append(wire.AppendBytes(nil, next), heads...), err
+}
+
+// keyAfter is the first key behind key; the first of all if key is empty.
+func keyAfter(key []byte) []byte {
+	if len(key) == 0 {
+		return nil
+	}
+	return append(key[:len(key):len(key)], 0)
 }
 
 // appendKeys appends keys to dst, each with its length.

@@ -1,12 +1,17 @@
 package vnodes
 
 import (
+	"context"
 	"errors"
-	"os"
+	"time"
 
 	"github.com/ringcore/ringcore/dataplane/wire"
 	"github.com/ringcore/ringcore/metadata/ring"
 )
+
+// idleWait is how long comparisons and floors wait for a worker: one that is stuck holds
+// up nobody else.
+const idleWait = 2 * time.Second
 
 // comparedSlot is one side's slot in a comparison, at one gen. Its vnode and its file
 // are opened only when the trees differ: most slots of a node may be idle.
@@ -24,7 +29,11 @@ func (s *comparedSlot) begin() error {
 		return wire.Errorf(wire.Unavailable, "partition %d is moving", s.p)
 	}
 	if v := s.svc.vnodes[s.p].Load(); v != nil {
-		v.do(func(*vnode) {}) // behind any new gate
+		ctx, cancel := context.WithTimeout(s.m.ctx, idleWait)
+		defer cancel()
+		if err := v.idle(ctx); err != nil { // behind any new gate
+			return err
+		}
 	}
 	return s.still()
 }
@@ -106,16 +115,7 @@ func (d *Disk) idleTree(name string) (t Tree, ok bool) {
 	if used {
 		return t, false
 	}
-	f, err := os.Open(d.path(name))
-	if err != nil {
-		return t, false
-	}
-	defer f.Close() //nolint:errcheck // only read from
-	info, err := f.Stat()
-	if err != nil {
-		return t, false
-	}
-	sealed, err := lookBolt(f, info.Size(), metaBucket, treeKey)
+	sealed, err := peekMeta(d.path(name), treeKey)
 	if err != nil {
 		return t, false // damaged, or empty: who opens it will see
 	}

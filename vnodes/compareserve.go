@@ -42,7 +42,7 @@ func (m *Manager) serveCompare(ctx context.Context, answer *answerer, first *wir
 			answer.fail(&f, err)
 			return
 		}
-		m.compares.rate.take(m.ctx, len(f.Body)+len(body))
+		m.compares.rate.pass(m.ctx, len(f.Body)+len(body))
 		if err := answer.ok(&f, body); err != nil {
 			return
 		}
@@ -118,8 +118,11 @@ func (m *Manager) answerCompare(slot *comparedSlot, f *wire.Frame) ([]byte, erro
 		if err != nil {
 			return nil, wire.Errorf(wire.BadRequest, "%v", err)
 		}
+		if err := m.mergeCompared(v, writes); err != nil {
+			return nil, err
+		}
 		m.compares.counts.received.Add(int64(len(writes)))
-		return nil, m.mergeCompared(v, writes)
+		return nil, nil
 	case f.Kind != wire.KindRequest || len(f.Body) == 0:
 		return nil, wire.Errorf(wire.BadRequest, "unexpected frame of kind %d", f.Kind)
 	}

@@ -2,7 +2,6 @@ package vnodes
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,7 +14,6 @@ import (
 // comparing is the driver's side of one comparison.
 type comparing struct {
 	m      *Manager
-	ctx    context.Context
 	slot   *comparedSlot
 	pipe   *pipe
 	leaves leafSet
@@ -31,7 +29,7 @@ type CompareTally struct {
 	Compared int64 `json:"compared"` // records listed and compared one by one; those in equal leaves are not
 	Sent     int64 `json:"sent"`     // records that the other replica lacked or had older
 	Received int64 `json:"received"` // records that this one did
-	young    int64 // records that differ and are left alone for now
+	young    int64 // records that differ and are too young to tell
 }
 
 func (t *CompareTally) add(o CompareTally) {
@@ -47,7 +45,7 @@ func (t *CompareTally) Moved() int64 { return t.Sent + t.Received }
 // compareWith compares the records of svc in p with those of node's replica, and
 // merges what differs both ways. With full every record is read and compared,
 // whatever the trees say.
-func (m *Manager) compareWith(ctx context.Context, d *driver, svc *service, p ring.Partition, node ring.NodeID, full bool) (CompareTally, error) {
+func (m *Manager) compareWith(d *driver, svc *service, p ring.Partition, node ring.NodeID, full bool) (CompareTally, error) {
 	gen := m.ring().Gen(p)
 	if err := m.hold(m.ring().Epoch); err != nil { // both sides know its floors, for good
 		return CompareTally{}, err
@@ -60,12 +58,12 @@ func (m *Manager) compareWith(ctx context.Context, d *driver, svc *service, p ri
 	if err != nil {
 		return CompareTally{}, err
 	}
-	pp, err := m.dialPipe(ctx, node, wire.OpCompare, p, gen)
+	pp, err := m.dialPipe(m.ctx, node, wire.OpCompare, p, gen)
 	if err != nil {
 		return CompareTally{}, fmt.Errorf("reach %s: %w", node, err)
 	}
 	defer pp.close()
-	c := comparing{m: m, ctx: ctx, slot: slot, pipe: pp, d: d, leaves: allLeaves(), young: m.settledBefore()}
+	c := comparing{m: m, slot: slot, pipe: pp, d: d, leaves: allLeaves(), young: m.settledBefore()}
 	c.out = batch{limit: m.cfg.ChunkBytes, flush: c.send}
 	if _, err := pp.ask(0, body, pipeTimeout); err != nil {
 		return c.tally, fmt.Errorf("%s: %w", node, err)
@@ -124,7 +122,7 @@ func (c *comparing) ask(body []byte) ([]byte, error) {
 		return nil, err
 	}
 	f, err := c.pipe.ask(0, body, pipeTimeout)
-	c.m.compares.rate.take(c.ctx, len(body)+len(f.Body))
+	c.m.compares.rate.pass(c.m.ctx, len(body)+len(f.Body))
 	return f.Body, err
 }
 
@@ -144,8 +142,8 @@ func (c *comparing) finish() error {
 // compareTrees leaves in c.leaves what differs each time that it looks.
 func (c *comparing) compareTrees() error {
 	for round := range treeRounds {
-		if round > 0 && !pause(c.ctx, min(treePause, c.m.cfg.SettleTime)) {
-			return c.ctx.Err()
+		if round > 0 && !pause(c.m.ctx, min(treePause, c.m.cfg.SettleTime)) {
+			return c.m.ctx.Err()
 		}
 		own, err := c.slot.tree()
 		if err != nil {
@@ -171,11 +169,7 @@ func (c *comparing) compareTrees() error {
 func (c *comparing) comparePage(from []byte, page *headPage) error {
 	heads := page.heads
 	var failed error
-	begin := from
-	if len(from) > 0 {
-		begin = append(from[:len(from):len(from)], 0)
-	}
-	err := c.slot.v.store.Ascend(begin, func(key []byte, r Record) bool {
+	err := c.slot.v.store.Ascend(keyAfter(from), func(key []byte, r Record) bool {
 		if len(page.next) > 0 && bytes.Compare(key, page.next) > 0 {
 			return false
 		}
@@ -273,7 +267,8 @@ func (c *comparing) send(writes []Write) error {
 		return err
 	}
 	c.tally.Sent += int64(len(writes))
-	c.count(writes)
+	c.d.moved(writes)
+	c.m.compares.rate.pass(c.m.ctx, bytesOf(writes))
 	return nil
 }
 
@@ -300,7 +295,7 @@ func (c *comparing) fetch() error {
 			return err
 		}
 		c.tally.Received += int64(len(writes))
-		c.count(writes)
+		c.d.moved(writes)
 		c.want = c.want[done:]
 	}
 	c.want = nil
@@ -309,19 +304,7 @@ func (c *comparing) fetch() error {
 
 // moves says, once, that there is something to see.
 func (c *comparing) moves() {
-	if c.d != nil && c.tally.Moved() == 0 {
+	if c.tally.Moved() == 0 {
 		c.m.show(c.d)
 	}
-}
-
-func (c *comparing) count(writes []Write) {
-	size := 0
-	for i := range writes {
-		size += len(writes[i].Key) + len(writes[i].Record.Value)
-	}
-	if c.d != nil {
-		c.d.records.Add(int64(len(writes)))
-		c.d.bytes.Add(int64(size))
-	}
-	c.m.compares.rate.take(c.ctx, size)
 }

@@ -79,14 +79,7 @@ func (m *Manager) confirm(ctx context.Context, svc *service, r *ring.Ring, p rin
 // the very gen that the asker knows: one that knows an older or newer list may be
 // wrong about whose copy is to go.
 func (m *Manager) serveConfirm(ctx context.Context, answer *answerer, f *wire.Frame) {
-	err := m.serves(ctx, f)
-	if err != nil {
-		answer.fail(f, err)
-		return
-	}
-	if err := answer.ok(f, nil); err != nil {
-		m.log.Debug("stream broke", "err", err)
-	}
+	answer.give(f, nil, m.serves(ctx, f))
 }
 
 func (m *Manager) serves(ctx context.Context, f *wire.Frame) error {

@@ -84,7 +84,9 @@ func (m *Manager) coverSource(ctx context.Context, svc *service, c *wire.CoverCa
 	for fetched := false; ; {
 		v, werr := m.openSlot(svc, p, c.Gen)
 		if v != nil && v.doubted.Load() {
-			v.do((*vnode).heedDoubt)
+			if err := v.await(ctx, (*vnode).heedDoubt); err != nil {
+				return nil, err
+			}
 		}
 		verdict, code, reason := behind, wire.Behind, ""
 		if werr == nil {

@@ -100,7 +100,7 @@ func (s *diskStore) enter(writes []Write, payload []byte, sum uint32, done func(
 	if err != nil {
 		return err
 	}
-	before, durable := s.active.bytes, position(s.disk.log.durable.Load())
+	before, durable := s.active.bytes, s.disk.log.durableEnd()
 	for i := range writes {
 		s.active.set(writes[i].Key, &writes[i].Record, at, durable)
 		s.maxTime = max(s.maxTime, writes[i].Record.Stamp.Time)

@@ -17,7 +17,7 @@ func (m *Manager) Service(id uint32) (wire.ServiceInfo, bool) {
 	if svc == nil {
 		return wire.ServiceInfo{}, false
 	}
-	return svc.info(m.rings.Ring()), true
+	return svc.infoOn(m.rings.Ring()), true
 }
 
 // Resolve makes one reply of several replicas' replies to query q.
@@ -26,11 +26,10 @@ func (m *Manager) Resolve(id uint32, p ring.Partition, q []byte, replies [][]byt
 	if svc == nil {
 		return nil, wire.Errorf(wire.BadRequest, "unknown service")
 	}
-	r, ok := svc.proto.(Resolver)
-	if !ok {
+	if svc.solver == nil {
 		return replies[0], nil
 	}
-	return m.guard(svc, p, func() ([]byte, error) { return r.Resolve(q, replies) })
+	return m.guard(svc, p, func() ([]byte, error) { return svc.solver.Resolve(q, replies) })
 }
 
 // Dispatch hands r to its vnode. It does not block; see wire.Request.Done. Reads

@@ -24,6 +24,12 @@ type driver struct {
 
 func (d *driver) enter(phase string) { d.phase.Store(&phase) }
 
+// moved counts records that d has brought to where they go.
+func (d *driver) moved(writes []Write) {
+	d.records.Add(int64(len(writes)))
+	d.bytes.Add(int64(bytesOf(writes)))
+}
+
 // Progress is where a transfer stands that this node drives.
 type Progress struct {
 	Session Session   `json:"session"`
@@ -99,10 +105,7 @@ func (m *Manager) drive(key string, s Session, fn func(context.Context, *driver)
 			m.prod() // what came up while the key was taken
 			return
 		}
-		select {
-		case m.handing <- struct{}{}:
-		default: // prodded already
-		}
+		nudge(m.handing)
 	})
 	if !started {
 		cancel()

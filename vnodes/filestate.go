@@ -103,19 +103,24 @@ func readState(tx *bbolt.Tx) (fileState, error) {
 
 // peekState reads the state from the file at path without opening it as a
 // database, in a few small reads: a node has a thousand files when it starts.
-func peekState(path string) (state fileState, err error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return fileState{}, err
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	info, err := f.Stat()
-	if err != nil {
-		return fileState{}, err
-	}
-	sealed, err := lookBolt(f, info.Size(), metaBucket, stateKey)
+func peekState(path string) (fileState, error) {
+	sealed, err := peekMeta(path, stateKey)
 	if err != nil {
 		return fileState{}, err
 	}
 	return decodeFileState(sealed)
+}
+
+// peekMeta reads, so, what lies sealed under key.
+func peekMeta(path, key string) (sealed []byte, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	return lookBolt(f, info.Size(), metaBucket, key)
 }

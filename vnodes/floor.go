@@ -107,12 +107,7 @@ func (m *Manager) askKeeps(ctx context.Context, node ring.NodeID, t uint64) ([]r
 	if err != nil {
 		return nil, err
 	}
-	pp, err := m.dialPipe(ctx, node, wire.OpKeeps, 0, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer pp.close()
-	frame, err := pp.ask(0, body, 5*time.Second)
+	frame, err := m.askOnce(ctx, node, wire.OpKeeps, body)
 	if err != nil {
 		return nil, err
 	}
@@ -124,22 +119,17 @@ func (m *Manager) askKeeps(ctx context.Context, node ring.NodeID, t uint64) ([]r
 // serveKeeps answers OpKeeps.
 func (m *Manager) serveKeeps(answer *answerer, f *wire.Frame) {
 	var ask keepsAsk
-	body, err := []byte(nil), json.Unmarshal(f.Body, &ask)
-	if err != nil {
-		err = wire.Errorf(wire.BadRequest, "keeps: %v", err)
-	} else {
-		var kept keepsAnswer
-		if kept.Partitions, err = m.keeps(ask.Time); err == nil {
-			body, err = json.Marshal(kept)
-		}
+	if err := json.Unmarshal(f.Body, &ask); err != nil {
+		answer.fail(f, wire.Errorf(wire.BadRequest, "keeps: %v", err))
+		return
 	}
+	kept, err := m.keeps(ask.Time)
 	if err != nil {
 		answer.fail(f, err)
 		return
 	}
-	if err := answer.ok(f, body); err != nil {
-		m.log.Debug("stream broke", "err", err)
-	}
+	body, err := json.Marshal(keepsAnswer{kept})
+	answer.give(f, body, err)
 }
 
 // keeps lists the partitions for which this node keeps writes of others, or data
@@ -162,9 +152,11 @@ func (m *Manager) keeps(t uint64) ([]ring.Partition, error) {
 		hints = append(hints, v)
 	}
 	m.mu.Unlock()
+	ctx, cancel := context.WithTimeout(m.ctx, idleWait)
+	defer cancel()
 	for _, v := range hints {
-		v.do(func(*vnode) {}) // behind what is queued
-		if v.check() != nil || m.faults.has(v.name) || v.store.Digest().Records > 0 {
+		err := v.idle(ctx) // behind what is queued
+		if err != nil || v.check() != nil || m.faults.has(v.name) || v.store.Digest().Records > 0 {
 			kept[v.id.partition] = true
 		}
 	}

@@ -15,7 +15,7 @@ import (
 // round has the node compare what it drives, without rest.
 func (n *simNode) round() {
 	m := n.m.Load()
-	m.compareRound(m.ctx, 0)
+	m.compareRound(0)
 }
 
 // compact has the node write a file anew for its slot of p.
@@ -180,13 +180,11 @@ func forgetSlot(t *testing.T, n *simNode, p ring.Partition) {
 func TestFloorWaits(t *testing.T) {
 	var behind atomic.Int64
 	w := newWorld(t, 4, 3, quickCompares, func(n *simNode) {
-		tune := n.tune
-		n.tune = func(c *Config) {
-			tune(c)
+		n.tunedBy(func(c *Config) {
 			if n.id == nodeID(4) {
 				c.Now = func() time.Time { return time.Now().Add(-time.Duration(behind.Load())) }
 			}
-		}
+		})
 	})
 	floor := func(p ring.Partition) uint64 { return w.state().floors[p].floor }
 	behind.Store(int64(time.Hour))
@@ -230,11 +228,9 @@ func TestFloorWaits(t *testing.T) {
 func TestFloorBindsClocks(t *testing.T) {
 	var behind atomic.Int64
 	w := newWorld(t, 2, 2, quickCompares, func(n *simNode) {
-		tune := n.tune
-		n.tune = func(c *Config) {
-			tune(c)
+		n.tunedBy(func(c *Config) {
 			c.Now = func() time.Time { return time.Now().Add(-time.Duration(behind.Load())) }
-		}
+		})
 	})
 	if _, err := w.node(2).m.Load().keeps(clockTime(time.Now().Add(-time.Second))); err != nil {
 		t.Fatal(err)
@@ -389,12 +385,10 @@ func TestNothingResurrects(t *testing.T) {
 	var clock atomic.Int64
 	clock.Store(time.Now().UnixMilli())
 	w := newWorld(t, 3, 3, quickCompares, func(n *simNode) {
-		tune := n.tune
-		n.tune = func(c *Config) {
-			tune(c)
+		n.tunedBy(func(c *Config) {
 			c.FloorAge = time.Second
 			c.Now = func() time.Time { return time.UnixMilli(clock.Load()) }
-		}
+		})
 	})
 	seed := rand.Uint64()
 	x := &resurrection{w: w, rng: rand.New(rand.NewPCG(seed, 1)), clock: &clock, want: make(map[string]Record)}

@@ -10,8 +10,8 @@ import (
 //	                            ↑──────unseal─┘                │
 //	                            ↑──────────────aborted─────────┘
 //
-// recovering and lost stand beside: a restarted vnode that waits for hints, and
-// one whose data is not there.
+// recovering and lost stand beside: a vnode that was restarted, or may have been stood
+// in for, and waits for hints; and one whose data is not there.
 type phase uint8
 
 const (

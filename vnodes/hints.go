@@ -201,18 +201,13 @@ func (m *Manager) drain(ctx context.Context, d *driver, v *vnode, send func([]Wr
 		}
 		d.total.Store(d.records.Load() + before.Records)
 		b := batch{limit: m.cfg.ChunkBytes, flush: func(writes []Write) error {
-			size := 0
-			for i := range writes {
-				size += len(writes[i].Key) + len(writes[i].Record.Value)
-			}
-			if !m.hintRate.pass(ctx, size) {
+			if !m.hintRate.pass(ctx, bytesOf(writes)) {
 				return ctx.Err()
 			}
 			if err := send(writes); err != nil {
 				return err
 			}
-			d.records.Add(int64(len(writes)))
-			d.bytes.Add(int64(size))
+			d.moved(writes)
 			return nil
 		}}
 		if err := v.store.Ascend(nil, b.add); err != nil {

@@ -41,7 +41,7 @@ func newHolders(j *Journal) (*holders, error) {
 func (h *holders) put(owner, holder ring.NodeID, n *holderNote) error {
 	h.writing.Lock()
 	defer h.writing.Unlock()
-	if have := h.of(owner)[holder]; have != nil && have.ID >= n.ID {
+	if have := h.note(owner, holder); have != nil && have.ID >= n.ID {
 		return nil
 	}
 	if err := h.journal.putHolder(owner, holder, n); err != nil {
@@ -65,7 +65,7 @@ func (h *holders) put(owner, holder ring.NodeID, n *holderNote) error {
 func (h *holders) drop(owner, holder ring.NodeID, id uint64) error {
 	h.writing.Lock()
 	defer h.writing.Unlock()
-	if have := h.of(owner)[holder]; have == nil || have.ID > id {
+	if have := h.note(owner, holder); have == nil || have.ID > id {
 		return nil
 	}
 	if err := h.journal.deleteHolder(owner, holder); err != nil {
@@ -78,6 +78,13 @@ func (h *holders) drop(owner, holder ring.NodeID, id uint64) error {
 	}
 	h.known.Add(-1)
 	return nil
+}
+
+// note is the holder's note for owner; nil if there is none.
+func (h *holders) note(owner, holder ring.NodeID) *holderNote {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	return h.notes[owner][holder]
 }
 
 // of is a copy of the notes about owner, by holder.
@@ -146,13 +153,7 @@ func (m *Manager) serveHintsFor(answer *answerer, f *wire.Frame) {
 		m.heardOf(ask.Owner) // before the answer is made up
 	}
 	body, err := json.Marshal(m.holdingsFor(ask.Owner))
-	if err != nil {
-		answer.fail(f, err)
-		return
-	}
-	if err := answer.ok(f, body); err != nil {
-		m.log.Debug("stream broke", "err", err)
-	}
+	answer.give(f, body, err)
 }
 
 func (m *Manager) holdingsFor(owner ring.NodeID) holdings {

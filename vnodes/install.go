@@ -55,10 +55,7 @@ func (m *Manager) awaitRing(changed <-chan struct{}) bool {
 
 // prod has followRing look again for what there is to drive.
 func (m *Manager) prod() {
-	select {
-	case m.wake <- struct{}{}:
-	default: // prodded already
-	}
+	nudge(m.wake)
 }
 
 // resume reads what a crash or stop has left, sessions proposed or ready, and

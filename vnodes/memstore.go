@@ -14,7 +14,7 @@ type memFile struct {
 	id     Identity
 	number uint64 // Store.ID
 
-	mu      sync.RWMutex // held for one batch, one record or one chunk
+	mu      sync.RWMutex // held for one batch, one record or one chunk, and to reap
 	records btree.Map[string, Record]
 	digest  Digest
 	tree    Tree

@@ -60,7 +60,7 @@ func (d *Disk) quarantine(name string) (*aside, error) {
 		s.lockCheckpoints()
 		defer s.checkpointing.Unlock()
 		_ = s.file.close(s) // it is damaged
-		a.file = s.fileID()
+		a.file = s.ID()
 		a.from, a.kept = s.needs()
 	} else if state, err := peekState(d.path(name)); err == nil {
 		a.file = state.file
@@ -89,13 +89,6 @@ func (d *Disk) quarantine(name string) (*aside, error) {
 		d.blocked[name+asideSuffix] = &blocked{err: ErrCorrupt, from: a.from}
 	}
 	return a, nil
-}
-
-// fileID is the id by which the log knows the store's file.
-func (s *diskStore) fileID() uint64 {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	return s.state.file
 }
 
 // asideOf is the quarantined store that was called name, of an earlier run.

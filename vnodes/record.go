@@ -46,3 +46,11 @@ type Write struct {
 	Key    []byte
 	Record Record
 }
+
+// bytesOf counts the bytes of keys and values.
+func bytesOf(writes []Write) (n int) {
+	for i := range writes {
+		n += len(writes[i].Key) + len(writes[i].Record.Value)
+	}
+	return n
+}

@@ -16,8 +16,9 @@ import (
 type hintWait struct {
 	since uint64 // what members have said before this doubt does not count
 	begun time.Time
+	up    int    // members that were up before this node was away
 	all   bool   // so many members must be asked that none of its holders is missed; else only those that are up
-	why   string // it is in vain for now, because of this
+	why   string // what the wait is for cannot come, because of this
 }
 
 // waitGrace is how long callers are held before they are told that a slot waits in
@@ -50,10 +51,7 @@ func (m *Manager) awaitOthers(r *ring.Ring) {
 
 // askAgain has the members asked for hints, at once.
 func (m *Manager) askAgain() {
-	select {
-	case m.asking <- struct{}{}:
-	default: // that is due already
-	}
+	nudge(m.asking)
 }
 
 // askForHints asks the members whenever slots wait, until Close.
@@ -85,6 +83,7 @@ func (m *Manager) askForHints() {
 // census is what the members have said of who holds hints for this node.
 type census struct {
 	since  uint64                   // the newest doubt when they were asked
+	asked  []ring.NodeID            // the other members
 	said   map[ring.NodeID]holdings // their last answers
 	silent map[ring.NodeID]struct{} // who has not answered the last question
 }
@@ -114,7 +113,8 @@ func (m *Manager) ask(c *census) (newest ring.Epoch) {
 	c.silent = make(map[ring.NodeID]struct{})
 	var mu sync.Mutex
 	var asked sync.WaitGroup
-	for _, node := range m.transfers.Others() {
+	c.asked = m.transfers.Others()
+	for _, node := range c.asked {
 		limit := time.Second
 		if _, silent := before[node]; silent {
 			limit /= 4 // those that answer do not wait for it
@@ -163,15 +163,13 @@ func (m *Manager) releaseWaiting(c *census) (more bool) {
 	return more
 }
 
-// hintsToCome reports whether slot id must wait for hints, and why that is in vain
-// for now if it is. With several replicas those that can be had are enough: the other
+// hintsToCome reports whether slot id must wait for hints, and why they cannot come,
+// if so. With several replicas those that can be had are enough: the other
 // replicas know the rest. With one, the slot must say so instead of answering what may
 // be outdated: any key's newest version may be the holder's. m.mu is held.
 func (m *Manager) hintsToCome(id vnodeID, w hintWait, c *census) (why string, waits bool) {
 	svc := m.services[id.service]
-	if c.since < w.since {
-		return w.why, true
-	}
+	stale := c.since < w.since // they are asked again before the slot answers
 	for node, known := range c.said {
 		if _, silent := c.silent[node]; silent {
 			continue
@@ -180,15 +178,19 @@ func (m *Manager) hintsToCome(id vnodeID, w hintWait, c *census) (why string, wa
 			return "", true
 		}
 	}
-	if svc.replicas(m.installed) > 1 || m.cfg.AcceptLoss {
-		return "", false
+	waited := time.Since(w.begun)
+	switch {
+	case svc.replicas(m.installed) > 1:
+		return "", stale
+	case m.cfg.AcceptLoss: // who cannot be reached may be the cause of one doubt after the other
+		return "", stale && waited < waitGrace
 	}
 	if why = m.missed(svc, id.partition, w, c); why == "" {
 		// What came from fallbacks is stamped ahead of all clocks: this node goes on when
 		// it has overtaken that, so that its own writes never are.
-		return "", m.clock.lead() > maxClockAhead && time.Since(w.begun) < 2*standInLead
+		return "", stale || m.clock.lead() > maxClockAhead && waited < 2*standInLead
 	}
-	if time.Since(w.begun) < waitGrace {
+	if waited < waitGrace {
 		why = ""
 	}
 	return why, true
@@ -209,16 +211,16 @@ func (m *Manager) missed(svc *service, p ring.Partition, w hintWait, c *census) 
 		for holder, n := range known.Notes {
 			_, silent := c.silent[holder]
 			_, said := c.said[holder]
-			left := n.Epoch <= m.installed.Epoch && !m.isMember(holder)
+			left := n.Epoch <= m.installed.Epoch && holder != m.node && !slices.Contains(c.asked, holder)
 			if holder != node && (silent || !said) && !left && slices.Contains(n.Slots[svc.Name], p) {
 				return unreachable(holder, p)
 			}
 		}
 	}
-	others := len(m.transfers.Others())
-	need := others - majorityOf(others) + 1 // meets every majority that may have noted a holder
+	others := len(c.asked)
+	need := others - ring.Majority(others) + 1 // meets every majority that may have noted a holder
 	if !w.all {
-		need = min(need, int(m.upBefore.Load()))
+		need = min(need, w.up)
 	}
 	if got := others - len(c.silent); others > 0 && got < need {
 		return fmt.Sprintf("%d of the other %d members must say whether they hold writes for partition %d, and %d can be reached%s", need, others, p, got, lossHint)

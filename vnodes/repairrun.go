@@ -30,14 +30,11 @@ type RepairRun struct {
 	Failed    int           `json:"failed"`              // partitions that were not compared with all others that are up
 }
 
-// repairRun is a RepairRun that this node carries out; compares.mu guards it.
-type repairRun struct{ RepairRun }
-
 // Repair begins to compare every record of partitions that this node has a replica
 // of, in the background. The trees are not asked: what they say of a record may be
 // wrong, if it was damaged in memory or counted wrongly.
 func (m *Manager) Repair(id string, partitions []ring.Partition) {
-	run := &repairRun{RepairRun{ID: id, Node: m.node, Partitions: partitions, Started: m.now()}}
+	run := &RepairRun{ID: id, Node: m.node, Partitions: partitions, Started: m.now()}
 	c := m.compares
 	c.mu.Lock()
 	c.runs = append(c.runs, run)
@@ -45,7 +42,7 @@ func (m *Manager) Repair(id string, partitions []ring.Partition) {
 	c.mu.Unlock()
 	m.spawn(func() {
 		for _, p := range partitions {
-			missed, tally, err := m.repairPartition(m.ctx, p)
+			missed, tally, err := m.repairPartition(p)
 			c.mu.Lock()
 			run.note(p, missed, tally, err)
 			c.mu.Unlock()
@@ -57,7 +54,7 @@ func (m *Manager) Repair(id string, partitions []ring.Partition) {
 }
 
 // note takes down what became of partition p.
-func (r *repairRun) note(p ring.Partition, missed []ring.NodeID, t CompareTally, err error) {
+func (r *RepairRun) note(p ring.Partition, missed []ring.NodeID, t CompareTally, err error) {
 	r.Done++
 	r.CompareTally.add(t)
 	for _, node := range missed {
@@ -76,49 +73,41 @@ func (r *repairRun) note(p ring.Partition, missed []ring.NodeID, t CompareTally,
 // repairPartition compares every record of p, then looks again for what has moved
 // from one of the others. While the partition moves, or a replica catches up, it
 // waits, for RepairPatience at most.
-func (m *Manager) repairPartition(ctx context.Context, p ring.Partition) (missed []ring.NodeID, all CompareTally, err error) {
-	ctx, cancel := context.WithTimeout(ctx, m.cfg.RepairPatience)
+func (m *Manager) repairPartition(p ring.Partition) (missed []ring.NodeID, all CompareTally, err error) {
+	ctx, cancel := context.WithTimeout(m.ctx, m.cfg.RepairPatience)
 	defer cancel()
 	for wait := newBackoff(100*time.Millisecond, 2*time.Second); ; {
-		var t CompareTally
-		missed, t, err = m.tryRepair(m.ctx, p)
-		all.add(t) // also what a try has moved that came to nothing in the end
+		var o compareOutcome
+		err = m.tryRepair(p, &o)
+		all.add(o.tally) // also what a try has moved that came to nothing in the end
 		if err == nil || !wait.sleep(ctx) {
-			return missed, all, err
+			return o.missed, all, err
 		}
 	}
 }
 
-func (m *Manager) tryRepair(ctx context.Context, p ring.Partition) (missed []ring.NodeID, all CompareTally, err error) {
+func (m *Manager) tryRepair(p ring.Partition, o *compareOutcome) error {
 	r := m.ring()
 	if r.Place(p, m.node) < 0 {
-		return nil, all, fmt.Errorf("it has left this node")
+		return fmt.Errorf("it has left this node")
 	}
 	leave, err := m.enterCompare(p)
 	if err != nil {
-		return nil, all, err
+		return err
 	}
 	defer leave()
 	d := m.compareDriver(kindRepair, p)
 	d.total.Store(m.records(r, p))
 	m.show(d)
 	defer m.hide(d)
-	for round := range mergeRounds {
-		t, down, err := m.compareOnce(ctx, d, r, p, round == 0)
-		all.add(t)
-		missed = down
-		if err != nil {
-			return missed, all, err
-		}
-		if t.Moved() == 0 {
-			break
-		}
+	if err := m.converge(d, r, p, true, o); err != nil {
+		return err
 	}
-	if len(missed) == len(r.Assignments[p].Replicas)-1 && len(missed) > 0 {
-		return missed, all, fmt.Errorf("none of its other replicas can be reached")
+	if len(o.missed) == len(r.Assignments[p].Replicas)-1 && len(o.missed) > 0 {
+		return fmt.Errorf("none of its other replicas can be reached")
 	}
 	m.compared(p)
-	return missed, all, nil
+	return nil
 }
 
 // records is how many records this node has of p.
@@ -151,7 +140,7 @@ type ComparedPlace struct {
 // Repairs reports what this node has compared.
 func (m *Manager) Repairs() RepairReport {
 	report := RepairReport{Runs: []RepairRun{}, Compared: []ComparedPlace{}}
-	for p, at := range m.LastCompared() {
+	for p, at := range m.lastCompared() {
 		place := ComparedPlace{Partition: p, Node: m.node, At: at}
 		if floor, _ := m.floors.Floor(p); floor > 0 {
 			place.Floor = time.UnixMilli(int64(floor >> 16))
@@ -162,7 +151,7 @@ func (m *Manager) Repairs() RepairReport {
 	m.compares.mu.Lock()
 	defer m.compares.mu.Unlock()
 	for _, run := range slices.Backward(m.compares.runs) {
-		r := run.RepairRun
+		r := *run
 		r.Unreached, r.Errors = slices.Clone(r.Unreached), slices.Clone(r.Errors)
 		report.Runs = append(report.Runs, r)
 	}

@@ -182,10 +182,7 @@ func (h *handing) send(v *vnode, writes []Write) error {
 			return err
 		}
 	}
-	h.d.records.Add(int64(len(writes)))
-	for i := range writes {
-		h.d.bytes.Add(int64(len(writes[i].Key) + len(writes[i].Record.Value)))
-	}
+	h.d.moved(writes)
 	return nil
 }
 

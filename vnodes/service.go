@@ -19,7 +19,9 @@ type service struct {
 	judge  Superseder     // nil: by the stamp, without a Merger; never, with one
 	blind  BlindCommander // nil: every command reads
 	items  CoverMerger    // nil: of coverage items the newest wins
+	solver Resolver       // nil: a query is answered by one replica
 	proto  Vnode          // answers questions of kind; never runs a command
+	info   wire.ServiceInfo
 
 	vnodes []atomic.Pointer[vnode] // by partition: the slots' vnodes that are open
 }
@@ -39,6 +41,14 @@ func newService(s Service, q int) (*service, error) {
 	svc.judge, _ = svc.proto.(Superseder)
 	svc.blind, _ = svc.proto.(BlindCommander)
 	svc.items, _ = svc.proto.(CoverMerger)
+	svc.solver, _ = svc.proto.(Resolver)
+	svc.info = wire.ServiceInfo{
+		Name: s.Name, Resolves: svc.solver != nil,
+		Blind: func(cmd []byte) bool { return !svc.reads(cmd) },
+	}
+	if svc.items != nil {
+		svc.info.MergeItems = svc.mergeItems
+	}
 	return svc, nil
 }
 
@@ -89,16 +99,10 @@ func (s *service) superseded(key []byte, have, fresh Record) bool {
 	return have.Stamp.Compare(fresh.Stamp) > 0
 }
 
-// info is what routing must know.
-func (s *service) info(r *ring.Ring) wire.ServiceInfo {
-	_, resolves := s.proto.(Resolver)
-	info := wire.ServiceInfo{
-		Name: s.Name, N: s.replicas(r), Resolves: resolves,
-		Blind: func(cmd []byte) bool { return !s.reads(cmd) },
-	}
-	if s.items != nil {
-		info.MergeItems = s.mergeItems
-	}
+// infoOn is what routing must know of s on ring r.
+func (s *service) infoOn(r *ring.Ring) wire.ServiceInfo {
+	info := s.info
+	info.N = s.replicas(r)
 	return info
 }
 

@@ -55,6 +55,17 @@ type simNode struct {
 	wrong   sync.Once      // its first wrong answer is told, not the thousands that follow
 }
 
+// tunedBy adds to what is changed in the configuration before the node is opened.
+func (n *simNode) tunedBy(more func(*Config)) {
+	before := n.tune
+	n.tune = func(c *Config) {
+		if before != nil {
+			before(c)
+		}
+		more(c)
+	}
+}
+
 // start opens the node with the newest metadata.
 func (n *simNode) start() *Manager {
 	n.w.t.Helper()
@@ -198,7 +209,7 @@ func freeze(m *Manager) (thaw func()) {
 func freezeLog(l *commitLog) (thaw func()) {
 	for {
 		l.mu.Lock()
-		if len(l.groups) == 0 && position(l.durable.Load()) == positionOf(l.active.number, l.offset) {
+		if len(l.groups) == 0 && l.durableEnd() == positionOf(l.active.number, l.offset) {
 			return l.mu.Unlock
 		}
 		l.mu.Unlock()

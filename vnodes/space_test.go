@@ -42,13 +42,9 @@ func withRoom(files map[*simNode]*roomyFiles) func(*simNode) {
 	return func(n *simNode) {
 		f := newRoomyFiles(osFiles{})
 		files[n] = f
-		tune := n.tune
-		n.tune = func(c *Config) {
-			if tune != nil {
-				tune(c)
-			}
+		n.tunedBy(func(c *Config) {
 			c.files = f
-		}
+		})
 	}
 }
 

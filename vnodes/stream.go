@@ -51,6 +51,17 @@ func (a *answerer) ok(f *wire.Frame, body []byte) error {
 	return a.write(f, wire.OK, body)
 }
 
+// give ends a conversation of one question: with body, or with err if there is one.
+func (a *answerer) give(f *wire.Frame, body []byte, err error) {
+	if err != nil {
+		a.fail(f, err)
+		return
+	}
+	if err := a.ok(f, body); err != nil {
+		a.m.log.Debug("stream broke", "err", err)
+	}
+}
+
 func (a *answerer) fail(f *wire.Frame, err error) {
 	e := asError(err)
 	if werr := a.write(f, e.Code, []byte(e.Message)); werr != nil {

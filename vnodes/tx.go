@@ -101,10 +101,7 @@ func (t *Tx) read(key []byte) (Record, bool, error) {
 // its own that a copy keeps under its Actor is therefore counted on by nobody else.
 // It is for commands; the first failure makes it 0.
 func (t *Tx) Actor() uint64 {
-	if t.stamp == nil && t.err == nil {
-		t.err = errReadOnly
-	}
-	if t.err != nil {
+	if !t.writable() {
 		return 0
 	}
 	actor := t.store.ID()
@@ -120,15 +117,20 @@ func (t *Tx) Actor() uint64 {
 // that this node has issued or met in a write, and than have. It is for commands that
 // name events in values of their own; Put and Delete take one by themselves.
 func (t *Tx) NewStamp(have Stamp) Stamp {
-	if t.stamp == nil && t.err == nil {
-		t.err = errReadOnly
-	}
-	if t.err != nil {
+	if !t.writable() {
 		return Stamp{}
 	}
 	var s Stamp
 	s, t.err = t.stamp(have)
 	return s
+}
+
+// writable reports whether t is a command's that has not failed.
+func (t *Tx) writable() bool {
+	if t.stamp == nil && t.err == nil {
+		t.err = errReadOnly
+	}
+	return t.err == nil
 }
 
 // Put stores value under key. Both are copied.
@@ -142,11 +144,7 @@ func (t *Tx) Delete(key []byte) { t.write(key, FlagTombstone, nil) }
 func (t *Tx) Bury(key, value []byte) { t.write(key, FlagTombstone, bytes.Clone(value)) }
 
 func (t *Tx) write(key []byte, flags RecordFlags, value []byte) {
-	if t.err != nil {
-		return
-	}
-	if t.stamp == nil {
-		t.err = errReadOnly
+	if !t.writable() {
 		return
 	}
 	// Before anybody hears of the write: a replica would refuse it too.

@@ -20,18 +20,9 @@ type stillness struct {
 // watchWorkers looks after stuck workers, until Close.
 func (m *Manager) watchWorkers() {
 	for pause(m.ctx, watchTick) {
-		for _, svc := range m.services {
-			for p := range svc.vnodes {
-				if v := svc.vnodes[p].Load(); v != nil {
-					v.watch()
-				}
-			}
-		}
-		m.mu.Lock()
-		for _, v := range m.hints {
+		for _, v := range m.open() {
 			v.watch()
 		}
-		m.mu.Unlock()
 	}
 }
 

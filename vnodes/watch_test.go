@@ -123,15 +123,13 @@ func TestFullQueue(t *testing.T) {
 			t.Fatal("the worker has stopped")
 		}
 	}
-	stopping := make(chan struct{})
 	posted := make(chan struct{})
 	go func() { v.post(func(*vnode) {}); close(posted) }() // waits for room
-	go func() { <-posted; close(stopping) }()
 	if got := <-n.queue(key, "late"); got.code != wire.Overload {
 		t.Errorf("with the worker's own room full: %v", got)
 	}
 	close(s.until)
-	<-stopping
+	<-posted
 	for _, c := range append(queued, first) {
 		if got := <-c; got.code != wire.OK {
 			t.Fatal(got)

@@ -229,12 +229,15 @@ func (v *vnode) post(fn func(*vnode)) bool { return v.send(message{do: fn}) }
 
 // idle waits until the worker has come to an end of what is queued now, unless it is
 // overloaded or ctx ends.
-func (v *vnode) idle(ctx context.Context) error {
+func (v *vnode) idle(ctx context.Context) error { return v.await(ctx, func(*vnode) {}) }
+
+// await is idle, and has the worker run fn then.
+func (v *vnode) await(ctx context.Context, fn func(*vnode)) error {
 	if v.stuck.Load() || len(v.inbox) >= inboxSize {
 		return wire.Errorf(wire.Overload, "the vnode's queue is full")
 	}
 	ran := make(chan struct{})
-	if !v.post(func(*vnode) { close(ran) }) {
+	if !v.post(func(v *vnode) { fn(v); close(ran) }) {
 		return &wire.Error{Code: wire.Moved, Epoch: v.m.epoch()}
 	}
 	select {

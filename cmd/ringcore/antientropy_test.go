@@ -61,7 +61,7 @@ func putMany(t *testing.T, p *process, from, to int, value string) {
 // vnodeDir is the folder of p's vnodes.
 func (p *process) vnodeDir() string {
 	p.t.Helper()
-	dirs, err := filepath.Glob(filepath.Join(p.args[3], "clusters", "*", "vnodes"))
+	dirs, err := filepath.Glob(filepath.Join(p.dir(), "clusters", "*", "vnodes"))
 	if err != nil || len(dirs) != 1 {
 		p.t.Fatalf("%v, %v", dirs, err)
 	}
@@ -80,7 +80,7 @@ func (p *process) comesBack(partitions int) (rebuilt bool) {
 			err = fmt.Errorf("%v of %d", done, partitions)
 		}
 		if ok, detail, failed := p.storageCheck(); err == nil && !ok {
-			err = fmt.Errorf("storage: %s, %w", detail, failed)
+			err = fmt.Errorf("storage: %s, %v", detail, failed)
 		}
 		return err
 	})

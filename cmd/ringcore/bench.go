@@ -117,13 +117,26 @@ func (a *app) bench(ctx context.Context, f *benchFlags) error {
 	if err := f.valid(); err != nil {
 		return err
 	}
-	c, err := a.benchTarget(ctx, f)
+	r, w, err := f.quorums()
+	if err != nil {
+		return err
+	}
+	c, err := a.benchClient(ctx, f)
 	if err != nil {
 		return err
 	}
 	defer c.Close() //nolint:errcheck // it has nothing left to lose
 	if f.check {
-		return a.benchChecked(ctx, c, f)
+		return a.benchChecked(ctx, c, f, r, w)
+	}
+	f.load.target = target{
+		put: func(ctx context.Context, _ int, key, value []byte) error {
+			return c.Put(ctx, f.bucket, key, value, client.WriteOptions{W: w})
+		},
+		get: func(ctx context.Context, _ int, key []byte) error {
+			_, err := c.Get(ctx, f.bucket, key, client.ReadOptions{R: r})
+			return err
+		},
 	}
 	runs, err := a.benchRuns(ctx, f)
 	if err != nil {
@@ -156,26 +169,13 @@ func (a *app) benchRuns(ctx context.Context, f *benchFlags) ([]benchRun, error) 
 	return runs, nil
 }
 
-// benchTarget opens a client and aims the load at it.
-func (a *app) benchTarget(ctx context.Context, f *benchFlags) (*client.Client, error) {
-	r, w, err := f.quorums()
-	if err != nil {
-		return nil, err
-	}
+// benchClient opens the client that the load goes through.
+func (a *app) benchClient(ctx context.Context, f *benchFlags) (*client.Client, error) {
 	opening, cancel := context.WithTimeout(ctx, a.timeout)
 	defer cancel()
 	c, err := client.Open(opening, client.Config{Addrs: f.addrs})
 	if err != nil {
 		return nil, &failure{code: exitUnreachable, err: err, hint: "pass the --addr of a member"}
-	}
-	f.load.target = target{
-		put: func(ctx context.Context, _ int, key, value []byte) error {
-			return c.Put(ctx, f.bucket, key, value, client.WriteOptions{W: w})
-		},
-		get: func(ctx context.Context, _ int, key []byte) error {
-			_, err := c.Get(ctx, f.bucket, key, client.ReadOptions{R: r})
-			return err
-		},
 	}
 	return c, nil
 }
@@ -189,21 +189,11 @@ func (f *benchFlags) quorums() (r, w wire.Quorum, err error) {
 
 // quorum reads a quorum as people write it.
 func quorum(s string) (wire.Quorum, error) {
-	switch s {
-	case "":
-		return wire.QuorumDefault, nil
-	case "one":
-		return 1, nil
-	case "quorum":
-		return wire.QuorumMajority, nil
-	case "all":
-		return wire.QuorumAll, nil
-	}
-	n, err := strconv.ParseUint(s, 10, 7)
-	if err != nil || n < 1 {
+	q, err := wire.ParseQuorum(s)
+	if err != nil {
 		return 0, usagef("pass a number, one, quorum or all", "%q is no quorum", s)
 	}
-	return wire.Quorum(n), nil
+	return q, nil
 }
 
 // measure is one run, with the CPU time that it took.

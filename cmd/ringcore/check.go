@@ -15,6 +15,7 @@ import (
 
 	"github.com/ringcore/ringcore/client"
 	"github.com/ringcore/ringcore/client/history"
+	"github.com/ringcore/ringcore/dataplane/wire"
 )
 
 // verdict is what bench --check has found, and its JSON.
@@ -43,11 +44,7 @@ type violation struct {
 }
 
 // benchChecked is bench with --check.
-func (a *app) benchChecked(ctx context.Context, c *client.Client, f *benchFlags) error {
-	r, w, err := f.quorums()
-	if err != nil {
-		return err
-	}
+func (a *app) benchChecked(ctx context.Context, c *client.Client, f *benchFlags, r, w wire.Quorum) error {
 	wit := &witness{
 		client: c, bucket: f.bucket, prefix: "check-" + rand.Text()[:10] + "-", r: r, w: w,
 		history: history.New(), errors: map[string]uint64{}, last: map[string]string{},

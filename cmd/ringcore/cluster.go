@@ -186,7 +186,7 @@ func (a *app) post(ctx context.Context, path string, body any, said string) erro
 	if err != nil {
 		return err
 	}
-	if err := api.post(ctx, path, body); err != nil {
+	if err := api.post(ctx, path, body, nil); err != nil {
 		return err
 	}
 	return a.done(said, map[string]bool{"committed": true})

@@ -1,11 +1,9 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"fmt"
 	"net/http"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -153,22 +151,11 @@ func (r *readers) end(t *testing.T) {
 // hintStores is how many slots p keeps hints for.
 func hintStores(t *testing.T, p *process) int {
 	t.Helper()
-	resp, err := http.Get("http://" + p.http + "/metrics")
+	n, err := p.metric("hint_stores")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer resp.Body.Close()
-	for lines := bufio.NewScanner(resp.Body); lines.Scan(); {
-		if value, ok := strings.CutPrefix(lines.Text(), "ringcore_hint_stores "); ok {
-			n, err := strconv.ParseFloat(value, 64)
-			if err != nil {
-				t.Fatal(err)
-			}
-			return int(n)
-		}
-	}
-	t.Fatal("no metric of hint stores")
-	return 0
+	return int(n)
 }
 
 func delivered(t *testing.T, nodes ...*process) func() error {
@@ -228,7 +215,7 @@ func TestStoppedOwnerAnswersNothingOld(t *testing.T) {
 	nodes := tutorialCluster(t, "1")
 	stay, hung := nodes[:2], nodes[2]
 	writeOld(t, nodes...)
-	sendSignal(t, hung, syscall.SIGSTOP)
+	hung.signal(syscall.SIGSTOP)
 	t.Cleanup(func() { _ = hung.cmd.Process.Signal(syscall.SIGCONT) })
 	writeNew(t, stay...)
 	// Requests wait at the hung node for the moment it goes on: they come first.
@@ -252,17 +239,10 @@ func TestStoppedOwnerAnswersNothingOld(t *testing.T) {
 		}
 		return nil
 	})
-	sendSignal(t, hung, syscall.SIGCONT)
+	hung.signal(syscall.SIGCONT)
 	early.Wait()
 	until(t, "all hints are delivered", delivered(t, stay...))
 	r.end(t)
-}
-
-func sendSignal(t *testing.T, p *process, sig syscall.Signal) {
-	t.Helper()
-	if err := p.cmd.Process.Signal(sig); err != nil {
-		t.Fatal(err)
-	}
 }
 
 // Two nodes: one is down and written for, the other is restarted, then the first

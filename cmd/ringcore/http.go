@@ -105,14 +105,20 @@ func (c *apiClient) get(ctx context.Context, path string, query url.Values, v an
 	return nil
 }
 
-// post sends v as JSON.
-func (c *apiClient) post(ctx context.Context, path string, v any) error {
+// post sends v as JSON, and reads the answer into answer, unless that is nil.
+func (c *apiClient) post(ctx context.Context, path string, v, answer any) error {
 	body, err := json.Marshal(v)
 	if err != nil {
 		return err
 	}
-	_, _, err = c.do(ctx, request{method: "POST", path: path, body: body})
-	return err
+	_, body, err = c.do(ctx, request{method: "POST", path: path, body: body})
+	if err != nil || answer == nil {
+		return err
+	}
+	if err := json.Unmarshal(body, answer); err != nil {
+		return fmt.Errorf("the answer to POST %s is not what was expected: %w", path, err)
+	}
+	return nil
 }
 
 // send tries the endpoints in turn, as long as it is sure that r did not run on

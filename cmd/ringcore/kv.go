@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ringcore/ringcore/dataplane/wire"
+	"github.com/ringcore/ringcore/vnodes/kv"
 )
 
 // kvFlags are the flags of the key/value commands.
@@ -54,7 +55,7 @@ func (f *kvFlags) addContext(cmd *cobra.Command, about string) {
 func (f *kvFlags) header() (http.Header, error) {
 	h := http.Header{}
 	if f.context != "" {
-		h.Set("X-Ringcore-Context", f.context)
+		h.Set(kv.ContextHeader, f.context)
 	}
 	switch {
 	case f.ifAbsent && f.ifUnchanged:
@@ -204,7 +205,7 @@ func (a *app) printValue(f *kvFlags, key string, res *http.Response, body []byte
 		if !utf8.Valid(body) {
 			doc["value"], doc["encoding"] = body, "base64"
 		}
-		if c := res.Header.Get("X-Ringcore-Context"); c != "" {
+		if c := res.Header.Get(kv.ContextHeader); c != "" {
 			doc["context"] = c
 		}
 		return a.printJSON(doc)
@@ -221,7 +222,7 @@ func (a *app) printSiblings(f *kvFlags, key string, res *http.Response, body []b
 	}
 	if a.json() {
 		return a.printJSON(map[string]any{
-			"bucket": f.bucket, "key": key, "siblings": values, "encoding": "base64", "context": res.Header.Get("X-Ringcore-Context"),
+			"bucket": f.bucket, "key": key, "siblings": values, "encoding": "base64", "context": res.Header.Get(kv.ContextHeader),
 		})
 	}
 	a.note("%d siblings: values that were written without knowing of each other. To leave one, put it with the --context that kv get -o json shows", len(values))

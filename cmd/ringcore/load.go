@@ -23,7 +23,7 @@ const deleteEvery = 8
 // answer to the one before.
 type load struct {
 	target    target
-	op        string // put, get or mix: half and half
+	op        string // put, get or mix: half and half; of the writes some are deletes, if the target has those
 	callers   int
 	duration  time.Duration
 	keys      int

@@ -4,10 +4,11 @@
 //
 //	ringcore dev                       three nodes in this process
 //	ringcore start --data-dir DIR      one node
-//	ringcore kv put KEY VALUE          and get, delete, keys, values, clear
+//	ringcore kv put KEY VALUE          and get, delete, keys, values, clear, props
 //	ringcore cluster join ADDR         and leave, members, status, ...
 //	ringcore ring status               who holds what
-//	ringcore bench                     load
+//	ringcore repair                    compare every record; and repairs, which lists them
+//	ringcore bench                     load, and --check of all answers
 //
 // Data goes to stdout, notes and progress to stderr. See `ringcore help exit-codes`.
 package main

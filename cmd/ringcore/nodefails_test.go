@@ -111,38 +111,6 @@ func (x *traffic) do(what string, op func() error) {
 	}
 }
 
-// watchdog tells for how long the machine has at most kept this process waiting.
-type watchdog struct {
-	end   chan struct{}
-	stall chan time.Duration
-}
-
-func startWatchdog() *watchdog {
-	w := &watchdog{make(chan struct{}), make(chan time.Duration)}
-	go func() {
-		tick := time.NewTicker(5 * time.Millisecond)
-		defer tick.Stop()
-		var worst time.Duration
-		for last := time.Now(); ; {
-			select {
-			case <-tick.C:
-				now := time.Now()
-				worst, last = max(worst, now.Sub(last)), now
-			case <-w.end:
-				w.stall <- worst
-				return
-			}
-		}
-	}()
-	return w
-}
-
-// worst ends the watchdog.
-func (w *watchdog) worst() time.Duration {
-	close(w.end)
-	return <-w.stall
-}
-
 // One of three nodes is stopped in its tracks, its connections stay open and swallow
 // what is sent; or it is killed and started again. Nobody gets an error or a wrong
 // answer, and nobody waits for longer than it takes to notice.
@@ -165,13 +133,13 @@ func TestNodeFailsUnderLoad(t *testing.T) {
 		{"n1 is killed", nodes[0], (*process).kill, (*process).restart},
 	} {
 		t.Run(x.name, func(t *testing.T) {
-			load, dog := startTraffic(t, x.name[:2]+x.name[3:4], nodes, x.victim), startWatchdog()
+			load, stalled := startTraffic(t, x.name[:2]+x.name[3:4], nodes, x.victim), watchPauses()
 			load.goOn(2 * time.Second)
 			x.fail(x.victim)
 			load.goOn(away)
 			x.end(x.victim)
 			load.goOn(2 * time.Second)
-			load.end(dog.worst)
+			load.end(stalled)
 		})
 		settle(t, nodes...)
 	}

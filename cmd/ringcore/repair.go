@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -73,17 +72,9 @@ func (a *app) repair(ctx context.Context, req admin.RepairRequest, wait bool) er
 	if err != nil {
 		return err
 	}
-	body, err := json.Marshal(req)
-	if err != nil {
-		return err
-	}
-	_, answer, err := api.do(ctx, request{method: "POST", path: "/v1/repair", body: body})
-	if err != nil {
-		return err
-	}
 	var started admin.RepairStarted
-	if err := json.Unmarshal(answer, &started); err != nil {
-		return fmt.Errorf("the answer to POST /v1/repair is not what was expected: %w", err)
+	if err := api.post(ctx, "/v1/repair", req, &started); err != nil {
+		return err
 	}
 	if len(started.Skipped) > 0 {
 		a.note("no replica could be reached of the partitions %v: they are not repaired", started.Skipped)

@@ -69,16 +69,14 @@ type HintStore struct {
 
 // AppendHintStore appends the encoding of h to dst; an answer's body is a row of them.
 func AppendHintStore(dst []byte, h *HintStore) []byte {
-	dst = binary.BigEndian.AppendUint16(dst, h.Partition)
-	dst = append(dst, byte(len(h.For)))
-	return append(dst, h.For...)
+	return AppendCoverPart(dst, &CoverPart{Partition: h.Partition, Node: h.For}) // the same shape
 }
 
 // ParseHintStores reads a row of HintStores.
 func ParseHintStores(b []byte) ([]HintStore, error) {
 	var all []HintStore
 	for len(b) > 0 {
-		part, rest, err := CutCoverPart(b) // the same shape
+		part, rest, err := CutCoverPart(b)
 		if err != nil {
 			return nil, err
 		}

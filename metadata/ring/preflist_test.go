@@ -2,6 +2,7 @@ package ring_test
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -80,5 +81,18 @@ func TestPreferenceListIsThatOfTheKeysPartition(t *testing.T) {
 	got := r.PreferenceList(h, 3, nil)
 	if got.Partition != ring.Locate(h, 64) || len(got.Targets) != 3 || got.Targets[0].Node != r.Owner(got.Partition) {
 		t.Errorf("got %+v", got)
+	}
+}
+
+func TestFirstUp(t *testing.T) {
+	r := ringOf(3, [][]ring.NodeID{{"a", "b", "c"}})
+	r.Assignments[0].Replicas[1].CatchingUp = true
+	for _, c := range []struct {
+		down string
+		want ring.NodeID
+	}{{"", "a"}, {"a", "c"}, {"ac", ""}} {
+		if got := r.FirstUp(0, func(n ring.NodeID) bool { return !strings.Contains(c.down, string(n)) }); got != c.want {
+			t.Errorf("with %q down: %q, want %q", c.down, got, c.want)
+		}
 	}
 }

@@ -84,6 +84,20 @@ func (r *Ring) Place(p Partition, node NodeID) int {
 	return slices.IndexFunc(r.Assignments[p].Replicas, func(x Replica) bool { return x.Node == node })
 }
 
+// FirstUp is the node of the first readable place of p that up says is up; empty if
+// there is none.
+func (r *Ring) FirstUp(p Partition, up func(NodeID) bool) NodeID {
+	for _, x := range r.Assignments[p].Replicas {
+		if !x.CatchingUp && up(x.Node) {
+			return x.Node
+		}
+	}
+	return ""
+}
+
+// Majority is the smallest number of n that meets any other such number of them.
+func Majority(n int) int { return n/2 + 1 }
+
 // WithEpoch is r under another epoch.
 func (r *Ring) WithEpoch(e Epoch) *Ring {
 	c := *r

@@ -27,7 +27,7 @@ func (k *KV) PutIf(ctx context.Context, bucket string, key, value []byte, cond c
 	}
 	ctx, cancel := o.bound(ctx, defaultTimeout)
 	defer cancel()
-	c := codec.Command{Op: codec.OpPutIf, Cond: cond, Context: o.Context, Expires: o.expires(), Value: value}
+	c := codec.Command{Op: codec.OpPutIf, Cond: cond, Context: o.Context, Expires: codec.Expiry(o.Expires), Value: value}
 	if k.n() > 1 {
 		return k.putIf(ctx, bucket, key, c, &o)
 	}
@@ -44,24 +44,13 @@ func (k *KV) putIf(ctx context.Context, bucket string, key []byte, c codec.Comma
 	if err != nil {
 		return Outcome{}, err
 	}
-	put := codec.Conditional{Command: c}
-	if err := put.Look(seen); err != nil {
+	old, done, err := codec.PutIf(c, seen, func(try *codec.Command) ([]byte, error) {
+		return k.command(ctx, bucket, key, try, o)
+	})
+	if err != nil {
 		return Outcome{}, err
 	}
-	for range codec.ConditionalTries {
-		cmd, old, holds, err := put.Try()
-		if err != nil || !holds {
-			return outcomeOf(false, &old), err
-		}
-		reply, err := k.command(ctx, bucket, key, &cmd, o)
-		if err != nil {
-			return Outcome{}, err
-		}
-		if done, err := put.Tried(reply); err != nil || done {
-			return outcomeOf(done, &old), err
-		}
-	}
-	return Outcome{}, wire.Errorf(wire.Conflict, "others kept writing the key: try again")
+	return outcomeOf(done, &old), nil
 }
 
 // Expire sets the time at which the newest value under key goes away, and leaves no
@@ -75,7 +64,7 @@ func (k *KV) Expire(ctx context.Context, bucket string, key []byte, at time.Time
 	defer cancel()
 	o.Expires = at
 	if k.n() == 1 {
-		reply, err := k.command(ctx, bucket, key, &codec.Command{Op: codec.OpExpire, Expires: o.expires()}, &o)
+		reply, err := k.command(ctx, bucket, key, &codec.Command{Op: codec.OpExpire, Expires: codec.Expiry(o.Expires)}, &o)
 		if err != nil {
 			return Outcome{}, err
 		}

@@ -72,8 +72,9 @@ func httpCondition(r *http.Request, o *Options) (codec.Cond, error) {
 func writeObject(w http.ResponseWriter, obj *Object) error {
 	h := w.Header()
 	h.Set("Cache-Control", "no-store")
-	h.Set(ContextHeader, obj.Context.String())
-	h.Set("ETag", `"`+obj.Context.String()+`"`)
+	seen := obj.Context.String()
+	h.Set(ContextHeader, seen)
+	h.Set("ETag", `"`+seen+`"`)
 	if len(obj.Siblings) > 0 {
 		values := make([][]byte, len(obj.Siblings)) // base64 in JSON
 		for i := range obj.Siblings {

@@ -85,24 +85,16 @@ func found(r *codec.Result) (Object, error) {
 	case !r.Exists():
 		return Object{}, ErrNotFound
 	case r.State == codec.Live:
-		return Object{Value: r.Value, Expires: expiryTime(r.Expires), Context: r.Context()}, nil
+		return Object{Value: r.Value, Expires: codec.ExpiryTime(r.Expires), Context: r.Context()}, nil
 	}
 	values := r.Object.Values()
-	obj := Object{Value: values[0].Value, Expires: expiryTime(values[0].Expires), Context: r.Context()}
+	obj := Object{Value: values[0].Value, Expires: codec.ExpiryTime(values[0].Expires), Context: r.Context()}
 	if len(values) > 1 {
 		for _, v := range values {
-			obj.Siblings = append(obj.Siblings, Sibling{Value: v.Value, Expires: expiryTime(v.Expires)})
+			obj.Siblings = append(obj.Siblings, Sibling{Value: v.Value, Expires: codec.ExpiryTime(v.Expires)})
 		}
 	}
 	return obj, nil
-}
-
-// expiryTime is when a value expires; zero for never.
-func expiryTime(ms uint64) time.Time {
-	if ms == 0 {
-		return time.Time{}
-	}
-	return time.UnixMilli(int64(min(ms, 1<<63-1)))
 }
 
 // command sends c to the key's vnode.
@@ -125,7 +117,7 @@ func (k *KV) Put(ctx context.Context, bucket string, key, value []byte, o Option
 	}
 	ctx, cancel := o.bound(ctx, defaultTimeout)
 	defer cancel()
-	_, err := k.command(ctx, bucket, key, &codec.Command{Op: codec.OpPut, Context: o.Context, Expires: o.expires(), Value: value}, &o)
+	_, err := k.command(ctx, bucket, key, &codec.Command{Op: codec.OpPut, Context: o.Context, Expires: codec.Expiry(o.Expires), Value: value}, &o)
 	return err
 }
 

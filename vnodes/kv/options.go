@@ -50,13 +50,6 @@ func (o *Options) flags() wire.CallFlags {
 	return f
 }
 
-func (o *Options) expires() uint64 {
-	if o.Expires.IsZero() {
-		return 0
-	}
-	return max(unixMS(o.Expires), 1) // 0 would mean never
-}
-
 // ParseTimeout reads a duration such as 500ms or 2s, or a number of milliseconds.
 // The empty text is 0.
 func ParseTimeout(s string) (time.Duration, error) {

@@ -50,7 +50,8 @@ type records interface {
 	Put(key, value []byte)
 	Delete(key []byte)
 	Bury(key, value []byte)
-	stamps
+	Actor() uint64
+	NewStamp(have vnodes.Stamp) vnodes.Stamp
 }
 
 // reader is what queries need.
@@ -60,12 +61,6 @@ type reader interface {
 	Record(key []byte) (vnodes.Record, bool)
 	Ascend(from []byte, fn func(key []byte, r vnodes.Record) bool)
 	Err() error
-}
-
-// stamps are what siblings are named by.
-type stamps interface {
-	Actor() uint64
-	NewStamp(have vnodes.Stamp) vnodes.Stamp
 }
 
 // Command implements vnodes.Vnode.
@@ -161,12 +156,8 @@ func (v vnode) command(tx records, cmd []byte) ([]byte, error) {
 
 func (v vnode) putIf(tx records, key []byte, c *codec.Command, old *codec.Result) ([]byte, error) {
 	out := codec.Outcome{Old: *old}
-	whole := old.Whole()
-	if c.Cond.Holds(old.Exists(), c.Context.Covers(&whole)) {
+	if c.Meets(old) {
 		out.Applied = true
-		if values := old.Values(); c.Cond&codec.KeepTTL != 0 && len(values) > 0 {
-			c.Expires = values[0].Expires
-		}
 		if err := v.replace(tx, key, c, old); err != nil {
 			return nil, err
 		}

@@ -147,7 +147,7 @@ func (m *merging) check(versions []vnodes.Record) error {
 		}
 		for _, b := range versions {
 			ab := m.merge(a, b)
-			if newer := newerStamp(a.Stamp, b.Stamp); ab.Stamp != newer {
+			if newer := a.Newer(b).Stamp; ab.Stamp != newer {
 				return fmt.Errorf("the merge of %s and %s has the stamp %s, not that of the newer one", show(&a), show(&b), showStamp(ab.Stamp))
 			}
 			if err := equalRecords("commutative: a·b", ab, "b·a", m.merge(b, a)); err != nil {
@@ -161,13 +161,6 @@ func (m *merging) check(versions []vnodes.Record) error {
 		}
 	}
 	return nil
-}
-
-func newerStamp(a, b vnodes.Stamp) vnodes.Stamp {
-	if a.Compare(b) > 0 {
-		return a
-	}
-	return b
 }
 
 func equalRecords(left string, a vnodes.Record, right string, b vnodes.Record) error {

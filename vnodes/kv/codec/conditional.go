@@ -1,53 +1,51 @@
 package codec
 
-// Conditional is an OpPutIf to a key with several replicas: whoever asks reads a
-// quorum, looks whether the condition holds, and sends the put to one replica under
-// the condition that it holds nothing which the quorum did not show. It is not exact:
-// of two at once, at different replicas, both may be done.
-type Conditional struct {
-	Command Command
-	seen    []byte // the encoded Result of all that has answered
+import "github.com/ringcore/ringcore/dataplane/wire"
+
+// conditionalTries is how often a conditional put is tried before others, who kept
+// writing, have won.
+const conditionalTries = 5
+
+// Meets reports whether old is as the condition of c, an OpPutIf, says. If so and the
+// old value's expiry is to be kept, c has it from then on.
+func (c *Command) Meets(old *Result) bool {
+	whole := old.Whole()
+	if !c.Cond.Holds(old.Exists(), c.Context.Covers(&whole)) {
+		return false
+	}
+	if values := old.Values(); c.Cond&KeepTTL != 0 && len(values) > 0 {
+		c.Expires = values[0].Expires
+	}
+	return true
 }
 
-// Look takes what a quorum, or one more replica, knows of the key.
-func (c *Conditional) Look(result []byte) (err error) {
-	if c.seen != nil {
-		if result, err = Resolve([][]byte{c.seen, result}); err != nil {
-			return err
+// PutIf carries out c, an OpPutIf to a key with several replicas, and returns what was
+// there before it, and whether it was done. seen is the Result that a quorum has
+// answered. If the condition holds for that, send has one replica carry out the put
+// under the condition that it holds nothing which the quorum did not show; what it
+// shows instead counts for the next try. That is not exact: of two at once, at
+// different replicas, both may be done.
+func PutIf(c Command, seen []byte, send func(*Command) (reply []byte, err error)) (old Result, done bool, err error) {
+	for range conditionalTries {
+		if old, err = ParseResult(seen); err != nil {
+			return Result{}, false, err
+		}
+		try := c
+		if !try.Meets(&old) {
+			return old, false, nil
+		}
+		try.Cond, try.Context = IfUnchanged, old.Context()
+		reply, err := send(&try)
+		if err != nil {
+			return Result{}, false, err
+		}
+		out, err := ParseOutcome(reply)
+		if err != nil || out.Applied {
+			return old, err == nil, err
+		}
+		if seen, err = Resolve([][]byte{seen, reply[1:]}); err != nil {
+			return Result{}, false, err
 		}
 	}
-	c.seen = result
-	return nil
+	return Result{}, false, wire.Errorf(wire.Conflict, "others kept writing the key: try again")
 }
-
-// Try is the command to send, and what there was before it; holds is false if the
-// condition does not, so that there is nothing to send.
-func (c *Conditional) Try() (cmd Command, old Result, holds bool, err error) {
-	if old, err = ParseResult(c.seen); err != nil {
-		return Command{}, old, false, err
-	}
-	whole := old.Whole()
-	if !c.Command.Cond.Holds(old.Exists(), c.Command.Context.Covers(&whole)) {
-		return Command{}, old, false, nil
-	}
-	cmd = c.Command
-	if values := old.Values(); cmd.Cond&KeepTTL != 0 && len(values) > 0 {
-		cmd.Expires = values[0].Expires
-	}
-	cmd.Cond, cmd.Context = IfUnchanged, old.Context()
-	return cmd, old, true, nil
-}
-
-// Tried takes the reply to the command. If it was not done, what that replica holds
-// counts for the next Try.
-func (c *Conditional) Tried(reply []byte) (done bool, err error) {
-	out, err := ParseOutcome(reply)
-	if err != nil || out.Applied {
-		return err == nil, err
-	}
-	return false, c.Look(reply[1:])
-}
-
-// ConditionalTries is how often a Conditional is tried before others, who kept
-// writing, have won.
-const ConditionalTries = 5

@@ -180,9 +180,9 @@ func (c Context) Covers(o *Object) bool {
 	if o.Base.Stamp.Compare(c.Base) > 0 {
 		return false
 	}
-	have := c.object()
+	have, _ := parseSeen([]byte(c.Dots))
 	for _, d := range o.seen {
-		if d.Time > c.Base.Time && !have.seen.covers(d) {
+		if d.Time > c.Base.Time && !have.covers(d) {
 			return false
 		}
 	}

@@ -44,7 +44,10 @@ func MergeListed(a, b *wire.Item) (wire.Item, error) {
 	}
 	m := Merge(x, y)
 	o, err := m.Object()
-	return wire.Item{Key: a.Key, Stamp: m.Stamp, Deleted: m.Deleted, Value: AppendObject(nil, &o)}, err
+	if !m.IsObject() {
+		m.Value = AppendObject(nil, &o)
+	}
+	return wire.Item{Key: a.Key, Stamp: m.Stamp, Deleted: m.Deleted, Value: m.Value}, err
 }
 
 // itemStored is an item as the record that it was made from, but for what was left out.

@@ -2,6 +2,7 @@ package codec
 
 import (
 	"encoding/binary"
+	"time"
 
 	"github.com/ringcore/ringcore/dataplane/wire"
 )
@@ -70,4 +71,20 @@ func cutEnvelope(b []byte) (Envelope, bool) {
 		return e, e.Expires != 0
 	}
 	return Envelope{}, false
+}
+
+// ExpiryTime is an Envelope's expiry as a time; zero for never.
+func ExpiryTime(ms uint64) time.Time {
+	if ms == 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(int64(min(ms, 1<<63-1)))
+}
+
+// Expiry is t as an Envelope's expiry: the zero time is never.
+func Expiry(t time.Time) uint64 {
+	if t.IsZero() {
+		return 0
+	}
+	return uint64(max(t.UnixMilli(), 1)) // 0 would mean never
 }
