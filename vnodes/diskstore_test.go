@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // createDiskStore is an empty store of a Disk of its own, and the path of its file.
@@ -289,7 +290,7 @@ func killedCopy(t testing.TB, dir string) string {
 func TestThousandStores(t *testing.T) {
 	const stores, limit = 1024, 32
 	dir := t.TempDir()
-	d := openDisk(t, dir, DiskOptions{OpenFiles: limit})
+	d := openDisk(t, dir, DiskOptions{OpenFiles: limit, CheckpointAge: time.Hour}) // no file changes while they are copied
 	var all []Store
 	for i := range stores {
 		all = append(all, createNamed(t, d, fmt.Sprintf("kv/p%04d.bolt", i)))

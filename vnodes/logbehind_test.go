@@ -21,12 +21,15 @@ func logBehind(t *testing.T, then func(dir string, d *Disk)) {
 	stalled, release := files.stall("write")
 	t.Cleanup(release)
 	var failed atomic.Int64
-	for i := 0; d.log.position().segment() < 3; i++ {
+	ready := func() {
 		(&world{t: t}).until("the next segment is ready", func() bool {
 			d.log.mu.Lock()
 			defer d.log.mu.Unlock()
 			return d.log.next != nil || d.log.offset < d.log.active.length/2
 		})
+	}
+	for i := 0; d.log.position().segment() < 3; i++ {
+		ready()
 		st.Append([]Write{write(fmt.Sprint(i), strings.Repeat("v", 1000), 1)}, func(err error) {
 			if err != nil {
 				failed.Add(1)
@@ -34,6 +37,7 @@ func logBehind(t *testing.T, then func(dir string, d *Disk)) {
 		})
 	}
 	<-stalled
+	ready()
 	then(dir, d)
 	release()
 	if err := st.Sync(); err != nil || failed.Load() != 0 {
