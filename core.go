@@ -25,6 +25,7 @@ type core struct {
 	n         *Node
 	clusterID string
 	self      metadata.Member
+	staged    bool // this node's join was only staged when it was last heard of
 
 	live    *dataplane.Liveness
 	server  *dataplane.Server
@@ -48,7 +49,7 @@ type core struct {
 // openCore opens a cluster: with first, its first State here; with nil, from the
 // files. n.mu is held.
 func (n *Node) openCore(clusterID string, first *metadata.State) error {
-	c := &core{n: n, clusterID: clusterID, self: n.self()}
+	c := &core{n: n, clusterID: clusterID, self: n.self(), staged: n.id.Home != ""}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	if err := c.open(first); err != nil {
 		return errors.Join(err, c.close())

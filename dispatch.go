@@ -42,6 +42,8 @@ func (h requests) Serve(r *dataplane.Request) {
 			return
 		}
 		c.serveRepair(r)
+	case wire.OpSizes:
+		c.serveSizes(r)
 	case wire.OpRepairs:
 		body, err := json.Marshal(c.vnodes.Repairs())
 		c.answer(r, body, err)

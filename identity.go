@@ -23,7 +23,9 @@ type identity struct {
 	ClusterID   string      `json:"cluster_id,omitempty"` // empty before birth or join
 	Storage     string      `json:"storage"`
 	Left        bool        `json:"left,omitempty"`
-	Join        *joinIntent `json:"join,omitempty"` // a join under way: resumed after a crash
+	Forced      bool        `json:"forced,omitempty"` // left because it was removed by force
+	Home        string      `json:"home,omitempty"`   // the cluster to return to if the staged join is cleared
+	Join        *joinIntent `json:"join,omitempty"`   // a join under way: resumed after a crash
 }
 
 // joinIntent is what a node means to do from before it asks to be admitted until
@@ -31,6 +33,7 @@ type identity struct {
 type joinIntent struct {
 	Seeds   []string `json:"seeds"`
 	Discard bool     `json:"discard,omitempty"`
+	Staged  bool     `json:"staged,omitempty"` // to be committed with the cluster's plan
 }
 
 // dataDir is a node's data directory, locked.

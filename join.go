@@ -24,10 +24,21 @@ import (
 // it knows the answer, and goes on asking after a crash: it comes up as a member
 // or as itself, never between.
 func (n *Node) Join(ctx context.Context, seed string, discard bool) error {
-	if err := n.mayJoin(ctx, seed); err != nil {
+	return n.joinBy(ctx, &joinIntent{Seeds: []string{seed}, Discard: discard})
+}
+
+// StageJoin is Join, but for getting no share of the data before the other cluster's
+// plan is committed. When that is cleared instead, the node goes back to the cluster
+// that it was before, with its data.
+func (n *Node) StageJoin(ctx context.Context, seed string, discard bool) error {
+	return n.joinBy(ctx, &joinIntent{Seeds: []string{seed}, Discard: discard, Staged: true})
+}
+
+func (n *Node) joinBy(ctx context.Context, intent *joinIntent) error {
+	if err := n.mayJoin(ctx, intent.Seeds[0]); err != nil {
 		return err
 	}
-	if err := n.intendJoin(seed, discard); err != nil {
+	if err := n.intendJoin(intent); err != nil {
 		return err
 	}
 	err := n.join(ctx)
@@ -68,7 +79,7 @@ func (n *Node) mayJoin(ctx context.Context, seed string) error {
 
 // intendJoin stops the service and notes durably what is about to happen. It
 // refuses if the node holds data.
-func (n *Node) intendJoin(seed string, discard bool) error {
+func (n *Node) intendJoin(intent *joinIntent) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	c := n.core.Load()
@@ -82,11 +93,11 @@ func (n *Node) intendJoin(seed string, discard bool) error {
 		err = wire.Errorf(wire.Refused, "another node has just joined this one's cluster")
 	case err != nil:
 		err = wire.Errorf(wire.Refused, "this node cannot tell whether it holds data: %v", err)
-	case held > 0 && !discard:
+	case held > 0 && !intent.Discard:
 		err = wire.Errorf(wire.Refused, "this node holds %d records, which would be lost: join with an empty node, "+
 			"or say that they may be discarded (--discard)", held)
 	default:
-		n.id.Join = &joinIntent{Seeds: []string{seed}, Discard: discard}
+		n.id.Join = intent
 		if err = n.dir.save(n.id); err != nil {
 			n.id.Join = nil
 		}
@@ -150,9 +161,9 @@ func (n *Node) join(ctx context.Context) error {
 	slices.Sort(seeds)
 	var errs []error
 	for _, seed := range slices.Compact(seeds) {
-		reply, err := askToJoin(ctx, seed, self)
+		reply, err := askToJoin(ctx, seed, metadata.JoinRequest{Member: self, Staged: intent.Staged})
 		if err == nil {
-			return n.moveOver(reply)
+			return n.moveOver(reply, intent.Staged)
 		}
 		if definitive(err, n.hasCluster()) {
 			return errors.Join(err, n.giveUpJoin())
@@ -162,15 +173,15 @@ func (n *Node) join(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-func askToJoin(ctx context.Context, seed string, self metadata.Member) (metadata.JoinReply, error) {
+func askToJoin(ctx context.Context, seed string, req metadata.JoinRequest) (metadata.JoinReply, error) {
 	var reply metadata.JoinReply
-	body, err := json.Marshal(metadata.JoinRequest{Member: self})
+	body, err := json.Marshal(req)
 	if err != nil {
 		return reply, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	f, err := dataplane.CallStranger(ctx, seed, dataplane.Identity{NodeID: self.ID, Addr: self.Addr}, wire.OpJoin, body)
+	f, err := dataplane.CallStranger(ctx, seed, dataplane.Identity{NodeID: req.Member.ID, Addr: req.Member.Addr}, wire.OpJoin, body)
 	if err != nil {
 		return reply, err
 	}
@@ -179,8 +190,8 @@ func askToJoin(ctx context.Context, seed string, self metadata.Member) (metadata
 
 // moveOver makes the node a member of the cluster that has admitted it. The
 // cluster's state is on disk before node.json says so, and that before the old
-// cluster's folder goes.
-func (n *Node) moveOver(reply metadata.JoinReply) error {
+// cluster's folder goes; while the join is only staged, that stays.
+func (n *Node) moveOver(reply metadata.JoinReply, staged bool) error {
 	first, err := metadata.Decode(reply.State)
 	if err != nil {
 		return fmt.Errorf("the cluster's answer: %w", err)
@@ -192,6 +203,9 @@ func (n *Node) moveOver(reply metadata.JoinReply) error {
 	}
 	next := *n.id
 	next.ClusterID, next.Join = reply.ClusterID, nil
+	if staged && n.id.ClusterID != reply.ClusterID {
+		next.Home = n.id.ClusterID
+	}
 	if c := n.core.Load(); c == nil || c.clusterID != reply.ClusterID {
 		n.core.Store(nil)
 		if c != nil {
@@ -211,7 +225,7 @@ func (n *Node) moveOver(reply metadata.JoinReply) error {
 	n.joining.Store(false)
 	n.notify()
 	n.log.Info("admitted to a cluster", "cluster", reply.ClusterID)
-	if old == "" || old == reply.ClusterID {
+	if old == "" || old == reply.ClusterID || next.Home != "" {
 		return nil
 	}
 	if err := os.RemoveAll(n.dir.cluster(old)); err != nil {

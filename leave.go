@@ -32,6 +32,7 @@ func (c *core) watchState() {
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
 	var seen *metadata.State
+	staged := c.staged
 	for {
 		changed := c.meta.Changed()
 		st := c.meta.State()
@@ -42,8 +43,15 @@ func (c *core) watchState() {
 		}
 		me, ok := st.Member(c.self.ID)
 		if ok && me.Status == metadata.StatusLeft {
-			c.n.left()
+			c.depart(&me)
 			return
+		}
+		switch {
+		case ok && me.Staged:
+			staged = true
+		case ok && staged: // not otherwise: whoever closes this core may hold the node's lock
+			c.n.stay()
+			staged = false
 		}
 		var again <-chan time.Time
 		if ok && me.Status == metadata.StatusLeaving {

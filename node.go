@@ -108,6 +108,9 @@ func (n *Node) loadIdentity() error {
 	if err != nil {
 		return err
 	}
+	if id.Left && id.Forced {
+		return errExpelled(id.Name, n.dir.path)
+	}
 	if id.Left {
 		return fmt.Errorf("node %s (%s) has left its cluster, and its id is never admitted again: start with an empty data directory "+
 			"to make a new node; this one, %s, can be deleted", id.Name, id.NodeID, n.dir.path)

@@ -111,6 +111,9 @@ func (v view) Transfers(ctx context.Context) (admin.TransfersView, error) {
 
 // waitingSteps counts the steps towards the target that have not begun.
 func waitingSteps(st *metadata.State) int {
+	if st.Planned != st.Roster {
+		return 1 // at least: what they are is about to be computed
+	}
 	if st.Target == nil {
 		return 0
 	}
@@ -198,16 +201,6 @@ func (v view) Preflist(_ context.Context, bucket string, key []byte, n int) ([]a
 		list = append(list, e)
 	}
 	return list, nil
-}
-
-// Join makes this node a member of the seed's cluster.
-func (v view) Join(ctx context.Context, req admin.JoinRequest) error {
-	return v.n.Join(ctx, req.Seed, req.Discard)
-}
-
-// Leave asks a member to go.
-func (v view) Leave(ctx context.Context, req admin.LeaveRequest) error {
-	return v.n.Leave(ctx, req.Node)
 }
 
 // Ready says whether this node serves.

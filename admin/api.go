@@ -74,9 +74,9 @@ func (a *api) routes() []route {
 		{"GET", "/v1/events", "server-sent events: ring, member, transfer", a.getEvents},
 		{"GET", "/v1/buckets/{bucket}", "the bucket's properties", a.getBucket},
 		{"PUT", "/v1/buckets/{bucket}", `{"siblings":true,"w":"all"}: changes those that are named`, a.putBucket},
-		{"POST", "/v1/cluster/join", `{"seed":"host:port","commit":true}: this node joins that cluster`, a.postJoin},
-		{"POST", "/v1/cluster/leave", `{"node":"n2","commit":true}: a member hands off and leaves`, a.postLeave},
+		{"POST", "/v1/cluster/join", `{"seed":"host:port"}: this node joins that cluster; staged, unless "commit":true`, a.postJoin},
 	}
+	routes = append(routes, a.planRoutes()...)
 	for _, l := range laterRoutes {
 		routes = append(routes, route{l.method, l.path, "", later(l.feature)})
 	}
@@ -85,14 +85,6 @@ func (a *api) routes() []route {
 
 // laterRoutes are known and answered with not_supported.
 var laterRoutes = []struct{ method, path, feature string }{
-	{"POST", "/v1/cluster/down", "marking a member as down"},
-	{"POST", "/v1/cluster/force-remove", "force-remove"},
-	{"POST", "/v1/cluster/replace", "replace"},
-	{"POST", "/v1/cluster/force-replace", "force-replace"},
-	{"POST", "/v1/cluster/set", "changing replicas, weights and zones"},
-	{"GET", "/v1/cluster/plan", "staging and planning changes"},
-	{"DELETE", "/v1/cluster/plan", "staging and planning changes"},
-	{"POST", "/v1/cluster/commit", "committing a plan"},
 	{"POST", "/v1/node/drain", "draining a node"},
 	{"POST", "/v1/node/resume", "draining a node"},
 }

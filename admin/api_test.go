@@ -92,7 +92,7 @@ func TestChanges(t *testing.T) {
 	if diff := cmp.Diff([]admin.JoinRequest{{Seed: "127.0.0.1:7400", Commit: true, Discard: true}}, node.joins); diff != "" {
 		t.Error(diff)
 	}
-	if diff := cmp.Diff([]admin.LeaveRequest{{Node: "n2", Commit: true}}, node.leaves); diff != "" {
+	if diff := cmp.Diff([]admin.ChangeRequest{{Kind: "leave", Node: "n2", Commit: true}}, node.changes); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -150,17 +150,17 @@ func TestProblems(t *testing.T) {
 		{"join: two documents", "POST /v1/cluster/join", `{"seed":"a:1","commit":true}{}`, 400, "bad_request"},
 		{"join: wrong type", "POST /v1/cluster/join", `{"seed":1}`, 400, "bad_request"},
 		{"join: too long", "POST /v1/cluster/join", `{"seed":"` + strings.Repeat("a", 70_000) + `"}`, 413, "too_large"},
-		{"join: staged", "POST /v1/cluster/join", `{"seed":"a:1"}`, 501, "not_supported"},
 		{"leave: no node", "POST /v1/cluster/leave", `{"commit":true}`, 400, "bad_request"},
-		{"leave: staged", "POST /v1/cluster/leave", `{"node":"n1","commit":false}`, 501, "not_supported"},
-		{"down", "POST /v1/cluster/down", `{}`, 501, "not_supported"},
-		{"force-remove", "POST /v1/cluster/force-remove", `{}`, 501, "not_supported"},
-		{"replace", "POST /v1/cluster/replace", `{}`, 501, "not_supported"},
-		{"force-replace", "POST /v1/cluster/force-replace", `{}`, 501, "not_supported"},
-		{"set", "POST /v1/cluster/set", `{}`, 501, "not_supported"},
-		{"plan", "GET /v1/cluster/plan", "", 501, "not_supported"},
-		{"clear plan", "DELETE /v1/cluster/plan", "", 501, "not_supported"},
-		{"commit", "POST /v1/cluster/commit", `{}`, 501, "not_supported"},
+		{"down: no node", "POST /v1/cluster/down", `{}`, 400, "bad_request"},
+		{"force-remove: no node", "POST /v1/cluster/force-remove", `{}`, 400, "bad_request"},
+		{"replace: by whom", "POST /v1/cluster/replace", `{"old":"n1"}`, 400, "bad_request"},
+		{"force-replace: whom", "POST /v1/cluster/force-replace", `{"new":"n1"}`, 400, "bad_request"},
+		{"set: nothing", "POST /v1/cluster/set", `{}`, 400, "bad_request"},
+		{"set: weight of nobody", "POST /v1/cluster/set", `{"weight":2}`, 400, "bad_request"},
+		{"set: replicas of one node", "POST /v1/cluster/set", `{"node":"n1","replicas":2}`, 400, "bad_request"},
+		{"set: two things", "POST /v1/cluster/set", `{"node":"n1","weight":2,"zone":"a"}`, 400, "bad_request"},
+		{"set: partitions", "POST /v1/cluster/set", `{"partitions":128}`, 400, "bad_request"},
+		{"commit: no hash", "POST /v1/cluster/commit", `{}`, 400, "bad_request"},
 		{"drain", "POST /v1/node/drain", `{}`, 501, "not_supported"},
 		{"bucket without a word", "PUT /v1/buckets/b", ``, 400, "bad_request"},
 		{"bucket with an unknown property", "PUT /v1/buckets/b", `{"n_val":3}`, 400, "bad_request"},
@@ -172,8 +172,8 @@ func TestProblems(t *testing.T) {
 			checkProblem(t, do(t, method, base+path, tt.body), tt.status, tt.code)
 		})
 	}
-	if len(node.joins)+len(node.leaves) > 0 {
-		t.Errorf("the node was asked: %v %v", node.joins, node.leaves)
+	if len(node.joins)+len(node.changes) > 0 {
+		t.Errorf("the node was asked: %v %v", node.joins, node.changes)
 	}
 }
 
@@ -236,7 +236,7 @@ func TestCrossOrigin(t *testing.T) {
 			t.Errorf("kv saw %q", saw)
 		}
 	}
-	if len(node.leaves) > 0 {
+	if len(node.changes) > 0 {
 		t.Error("the node was asked to leave")
 	}
 	if got := do(t, "GET", base+"/v1/members", "", "Sec-Fetch-Site", "cross-site"); got.status != 200 {

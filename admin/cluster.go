@@ -19,29 +19,11 @@ func (a *api) postJoin(w http.ResponseWriter, r *http.Request) {
 	case err != nil:
 	case req.Seed == "":
 		err = wire.Errorf(wire.BadRequest, `whom to join? pass "seed":"host:port" of any member`)
-	case !req.Commit:
-		err = errNoStaging()
 	default:
 		a.log.Info("join asked for", "peer", req.Seed)
 		err = a.node.Join(r.Context(), req)
 	}
-	answerChange(w, r, err)
-}
-
-func (a *api) postLeave(w http.ResponseWriter, r *http.Request) {
-	var req LeaveRequest
-	err := readJSON(w, r, &req)
-	switch {
-	case err != nil:
-	case req.Node == "":
-		err = wire.Errorf(wire.BadRequest, `who leaves? pass "node":"name"`)
-	case !req.Commit:
-		err = errNoStaging()
-	default:
-		a.log.Info("leave asked for", "node", req.Node)
-		err = a.node.Leave(r.Context(), req)
-	}
-	answerChange(w, r, err)
+	answerStaged(w, r, req.Commit, "", err)
 }
 
 func answerChange(w http.ResponseWriter, r *http.Request, err error) {
@@ -50,11 +32,6 @@ func answerChange(w http.ResponseWriter, r *http.Request, err error) {
 		return
 	}
 	writeJSON(w, http.StatusOK, committed{true})
-}
-
-// errNoStaging answers a change that is to be staged.
-func errNoStaging() error {
-	return wire.Errorf(wire.NotSupported, `staging changes comes with a later version; pass "commit":true to make this one at once`)
 }
 
 // later answers for a feature that is known and not there yet.

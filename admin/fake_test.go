@@ -27,7 +27,10 @@ type fakeNode struct {
 	err      error      // answered by every view and change
 	notReady bool
 	joins    []admin.JoinRequest
-	leaves   []admin.LeaveRequest
+	changes  []admin.ChangeRequest
+	plan     admin.PlanView
+	commits  []string // hashes
+	cleared  bool
 	repairs  []admin.RepairRequest
 	preflist preflistArgs
 	props    wire.BucketProps
@@ -108,13 +111,6 @@ func (f *fakeNode) Join(_ context.Context, req admin.JoinRequest) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.joins = append(f.joins, req)
-	return f.err
-}
-
-func (f *fakeNode) Leave(_ context.Context, req admin.LeaveRequest) error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.leaves = append(f.leaves, req)
 	return f.err
 }
 

@@ -12,6 +12,7 @@ import (
 type Node interface {
 	Views
 	Changes
+	Plans
 	Buckets
 	Signals
 }
@@ -32,11 +33,9 @@ type Views interface {
 // Changes act on the cluster. They return when the change is committed, or with
 // wire.Maybe or wire.Deadline if ctx ends while it may still happen.
 type Changes interface {
-	// Join makes this node a member of the cluster that the seed belongs to.
+	// Join makes this node a member of the cluster that the seed belongs to, at once or,
+	// if the request says so, with that cluster's plan.
 	Join(ctx context.Context, req JoinRequest) error
-	// Leave begins the leaving of a member; it is over when the member has handed off
-	// all that it owns.
-	Leave(ctx context.Context, req LeaveRequest) error
 	// Repair begins to compare every record of the partitions asked for on all their
 	// replicas, and returns at once.
 	Repair(ctx context.Context, req RepairRequest) (RepairStarted, error)

@@ -72,14 +72,8 @@ const (
 // JoinRequest is the body of POST /v1/cluster/join.
 type JoinRequest struct {
 	Seed    string `json:"seed"`    // host:port, the --addr of any member
-	Commit  bool   `json:"commit"`  // always true when Node.Join is called
+	Commit  bool   `json:"commit"`  // at once; else staged, for the cluster's plan
 	Discard bool   `json:"discard"` // join even if this node holds data, and lose it
-}
-
-// LeaveRequest is the body of POST /v1/cluster/leave.
-type LeaveRequest struct {
-	Node   string `json:"node"`   // name or id
-	Commit bool   `json:"commit"` // always true when Node.Leave is called
 }
 
 // Check is one thing that readiness depends on.

@@ -26,6 +26,11 @@ const (
 	opUp        = "up"        // ... and that it can again
 	opFloor     = "floor"     // tombstones below certain times are needed by nobody
 	opBucket    = "bucket"    // properties of a bucket
+
+	opStage      = "stage"       // add a change to the plan
+	opClear      = "clear"       // forget the plan
+	opCommitPlan = "commit-plan" // the plan takes place
+	opChange     = "change"      // a change takes place at once
 )
 
 // Command is one entry of raft's log. Each compares what it relies on, so a
@@ -50,6 +55,8 @@ type Command struct {
 	Asked   []ring.NodeID      `json:"asked,omitempty"`   // floor: who has said that it keeps nothing older
 	Bucket  string             `json:"bucket,omitempty"`  // bucket: its name
 	Props   *wire.BucketChange `json:"props,omitempty"`   // bucket: what is to change
+	Changes []Change           `json:"changes,omitempty"` // stage, change: one; stage: Member too, of a join
+	Plan    string             `json:"plan,omitempty"`    // commit-plan: the hash
 }
 
 // Join asks to admit m. Refused for a name in use and for the id of a member that

@@ -17,15 +17,21 @@ type view struct {
 // decide is the leader's whole policy for the ring: what to propose in State s. An
 // empty answer means that there is nothing to do before something changes.
 //
+//	a member that an operator took for down is seen → up
 //	a plan is due → rebalance
 //	a transfer is stuck → abort it; it is begun anew when its nodes are back
 //	a partition is idle and off its target → begin its next step, within the limits
 //	no partition is off its target → settle
 func decide(s *State, v view) []Command {
-	if s.Planned != s.Roster {
-		return []Command{rebalanceCommand(s.Roster, plan(s))}
-	}
 	var cs []Command
+	for i := range s.Members {
+		if m := &s.Members[i]; m.Status == StatusDown && v.up(m.ID) {
+			cs = append(cs, Up(m.ID))
+		}
+	}
+	if s.Planned != s.Roster {
+		return append(cs, rebalanceCommand(s.Roster, plan(s)))
+	}
 	for i := range s.Transfers {
 		if t := &s.Transfers[i]; v.stalled(t) {
 			cs = append(cs, Abort(t, "a node that it needs is down"))
@@ -52,7 +58,7 @@ func plan(s *State) [][]ring.NodeID {
 			claimants = append(claimants, ring.Claimant{Node: m.ID, Weight: m.Weight, Zone: m.Zone})
 		}
 	}
-	return ring.Claim(claimants, s.Ring.Q(), s.Ring.N, s.Ring.Lists())
+	return ring.Claim(claimants, s.Ring.Q(), s.wanted(), s.inherited(s.Ring.Lists()))
 }
 
 // begins picks the transfers to begin now. idle is true if no partition without an

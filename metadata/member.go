@@ -38,11 +38,16 @@ type Member struct {
 	Voter       bool         `json:"voter,omitempty"`
 	Version     string       `json:"version,omitempty"`
 	Caps        []string     `json:"caps,omitempty"`
+
+	Staged bool        `json:"staged,omitempty"` // joining, when the plan is committed: it gets nothing before
+	Home   bool        `json:"home,omitempty"`   // left, because the plan was cleared: it never had anything, and may come again
+	Forced bool        `json:"forced,omitempty"` // left without handing over
+	Heir   ring.NodeID `json:"heir,omitempty"`   // leaving: who gets its places
 }
 
 // Stays reports whether the member is to own a share of the ring.
 func (m *Member) Stays() bool {
-	return m.Status == StatusJoining || m.Status == StatusValid || m.Status == StatusDown
+	return m.Status == StatusJoining && !m.Staged || m.Status == StatusValid || m.Status == StatusDown
 }
 
 // Gone reports whether the member is none any more.

@@ -13,6 +13,7 @@ import (
 type JoinRequest struct {
 	ClusterID string `json:"cluster_id,omitempty"` // the cluster that the caller means; "" for any
 	Member    Member `json:"member"`
+	Staged    bool   `json:"staged,omitempty"` // to be committed with the plan
 }
 
 // JoinReply is its JSON reply.
@@ -78,7 +79,11 @@ func (s *Store) Admit(ctx context.Context, req JoinRequest) (JoinReply, error) {
 	if req.ClusterID != "" && req.ClusterID != id {
 		return JoinReply{}, wire.Errorf(wire.WrongCluster, "this is cluster %s, not %s", id, req.ClusterID)
 	}
-	if err := s.Propose(ctx, Join(req.Member)); err != nil {
+	join := Join(req.Member)
+	if req.Staged {
+		join = StageJoin(req.Member)
+	}
+	if err := s.Propose(ctx, join); err != nil {
 		return JoinReply{}, err
 	}
 	b, err := s.encoded(false)

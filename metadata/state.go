@@ -28,6 +28,9 @@ type State struct {
 	Roster  ring.Epoch `json:"roster"`
 	Planned ring.Epoch `json:"planned"`
 
+	Plan     []Change `json:"plan,omitempty"`     // staged, in order; nothing of it has taken place
+	Replicas int      `json:"replicas,omitempty"` // wanted for each partition, while they are fewer than Ring.N; else 0
+
 	Buckets map[string]wire.BucketProps `json:"buckets,omitempty"` // those with properties of their own
 
 	Target    [][]ring.NodeID `json:"target,omitempty"`    // the lists wanted, by partition; nil when reached

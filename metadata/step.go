@@ -83,6 +83,14 @@ func (s *State) apply(c *Command) (changed bool, err error) {
 		return s.raiseFloors(c.Floors, c.Asked)
 	case opBucket:
 		return s.bucket(c.Bucket, c.Props)
+	case opStage:
+		return s.stage(c)
+	case opClear:
+		return s.clearPlan()
+	case opCommitPlan:
+		return s.commitPlan(c.Plan)
+	case opChange:
+		return s.change(c)
 	}
 	return false, wire.Errorf(wire.NotSupported, "unknown command %q", c.Op)
 }

@@ -13,20 +13,33 @@ func (s *State) join(m *Member) (bool, error) {
 		return false, wire.Errorf(wire.BadRequest, "join: a member needs an id and a name")
 	}
 	if old, ok := s.Member(m.ID); ok {
-		if old.Gone() {
+		switch {
+		case old.Gone() && !old.Home:
 			return false, wire.Errorf(wire.Refused,
 				"node %s (%s) has left this cluster; start it on an empty data directory to come back as a new node", m.ID, old.Name)
+		case old.Staged: // not with the plan, but now
+			return true, s.joinStaged(&old)
+		case !old.Gone():
+			return s.address(m)
 		}
-		return s.address(m)
 	}
-	if err := s.nameFree(m); err != nil {
+	if err := s.enroll(m, false); err != nil {
 		return false, err
 	}
-	fresh := *m
-	fresh.Status, fresh.Voter, fresh.Weight = StatusJoining, false, max(m.Weight, 1)
-	s.setMember(fresh)
 	s.Roster = s.Epoch
 	return true, nil
+}
+
+// enroll makes m a joining member.
+func (s *State) enroll(m *Member, staged bool) error {
+	if err := s.nameFree(m); err != nil {
+		return err
+	}
+	fresh := *m
+	fresh.Status, fresh.Voter, fresh.Weight, fresh.Staged = StatusJoining, false, max(m.Weight, 1), staged
+	fresh.Home, fresh.Forced, fresh.Heir = false, false, ""
+	s.setMember(fresh)
+	return nil
 }
 
 // nameFree refuses a name that another member bears.
@@ -69,6 +82,9 @@ func (s *State) address(m *Member) (bool, error) {
 // leave turns a member that stays into one that hands over.
 func (s *State) leave(id ring.NodeID) (bool, error) {
 	m, err := s.known(id)
+	if err == nil && m.Staged {
+		return false, stagedOnly(&m)
+	}
 	if err != nil || !m.Stays() {
 		return false, err // leaving already, or gone
 	}
@@ -118,10 +134,7 @@ func (s *State) left(id ring.NodeID) (bool, error) {
 	if m.Status != StatusExiting || m.Voter {
 		return false, wire.Errorf(wire.Conflict, "%s is %s, voter %t", m.Name, m.Status, m.Voter)
 	}
-	s.setMember(Member{
-		ID: m.ID, Name: m.Name, Zone: m.Zone, Weight: m.Weight,
-		Status: StatusLeft, Incarnation: m.Incarnation, Version: m.Version,
-	})
+	s.setMember(parted(&m))
 	return true, nil
 }
 

@@ -21,13 +21,13 @@ func (s *State) rebalance(basis ring.Epoch, target [][]ring.NodeID) (bool, error
 	}
 	members := slices.Clone(s.Members)
 	for i := range members {
-		if members[i].Status == StatusJoining {
+		if members[i].Status == StatusJoining && !members[i].Staged {
 			members[i].Status = StatusValid
 		}
 	}
 	s.Members, s.Planned, s.Target = members, s.Roster, target
 	if len(s.Transfers) == 0 && s.reached() {
-		s.Target = nil
+		s.arrive()
 	}
 	return true, nil
 }
@@ -165,6 +165,6 @@ func (s *State) settle() (bool, error) {
 	if len(s.Transfers) > 0 || !s.reached() {
 		return false, wire.Errorf(wire.Conflict, "the target is not reached")
 	}
-	s.Target = nil
+	s.arrive()
 	return true, nil
 }

@@ -84,7 +84,7 @@ func wantedVoters(e electorate) []ring.NodeID {
 	total := 0
 	for i := range e.members {
 		m := &e.members[i]
-		if m.Status == StatusExiting || m.Gone() {
+		if m.Status == StatusExiting || m.Gone() || m.Staged {
 			continue
 		}
 		total++

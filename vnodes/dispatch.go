@@ -182,6 +182,9 @@ func (m *Manager) slotGate(svc *service, r *ring.Ring, p ring.Partition) gate {
 	session, proposes := m.proposals[p]
 	proposes = proposes && session.moves(svc.replicas(r))
 	_, behind := m.catchUps[id]
+	if _, fills := m.forced[id]; fills {
+		behind = true
+	}
 	if x := m.repairs[id]; x != nil && x.stage != repairFound {
 		behind = true
 	}

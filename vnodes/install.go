@@ -154,11 +154,16 @@ func (m *Manager) takeOver(old, r *ring.Ring, p ring.Partition) {
 	a := m.arrivalFor(r, p)
 	failed := make(map[string]Digest)
 	for _, svc := range m.services {
-		place := r.Place(p, m.node)
-		if !within(place, svc.replicas(r)) || within(old.Place(p, m.node), svc.replicas(old)) {
+		if !within(r.Place(p, m.node), svc.replicas(r)) {
 			continue
 		}
-		err := m.activate(svc, r, p, a, old.Epoch > 0)
+		fills, err := m.moveUp(svc, old, r, p, a)
+		if err == nil && (fills || within(old.Place(p, m.node), svc.replicas(old))) {
+			continue
+		}
+		if err == nil {
+			err = m.activate(svc, r, p, a, old.Epoch > 0)
+		}
 		m.setLost(svc, p, err)
 		if err != nil && a != nil && a.note.moves(svc.Name) {
 			failed[svc.Name] = a.note.Digests[svc.Name]

@@ -158,6 +158,8 @@ type Manager struct {
 	hints     map[vnodeID]*vnode         // fallbacks that are open
 	lostSeats map[vnodeID]string         // why a slot's data is not here
 	catchUps  map[vnodeID]struct{}       // slots that must catch up before they serve, though the ring says readable
+	forced    map[vnodeID]struct{}       // slots that came by a force, and are filled; nil before the first
+	filling   bool                       // fillForced runs
 	repairs   map[vnodeID]*repair        // slots whose file is damaged and that have other replicas
 	claims    map[ring.NodeID]*claim     // by owner: for which slots this node keeps hints
 	waiting   map[vnodeID]hintWait       // slots that wait for hints

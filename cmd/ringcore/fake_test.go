@@ -30,6 +30,7 @@ type fakeCluster struct {
 	values   map[string]string // under "bucket key"
 	props    map[string]wire.BucketProps
 	requests []string // of the key/value API
+	staged   []admin.PlanChange
 }
 
 var fakeNames = []string{"n1", "n2", "n3"}
@@ -104,13 +105,6 @@ func (f *fakeCluster) Preflist(_ context.Context, _ string, _ []byte, n int) ([]
 func (f *fakeCluster) Join(_ context.Context, req admin.JoinRequest) error {
 	if req.Seed == "127.0.0.1:1" {
 		return wire.Errorf(wire.Refused, "this node holds data")
-	}
-	return nil
-}
-
-func (f *fakeCluster) Leave(_ context.Context, req admin.LeaveRequest) error {
-	if !slices.Contains(fakeNames, req.Node) {
-		return wire.Errorf(wire.NotFound, "there is no member %s", req.Node)
 	}
 	return nil
 }

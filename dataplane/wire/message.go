@@ -29,6 +29,7 @@ const (
 	OpGossipHello Op = 24 // addresses and epoch of the calling node: body JSON Introduction, reply the same
 	OpHintCheck   Op = 25 // newest hint records held for a key: reserved
 	OpHintStores  Op = 26 // which hints of a service does this node hold, for whomever: reply body a row of HintStores
+	OpSizes       Op = 29 // what this node's slots hold: reply body JSON
 	OpRepair      Op = 30 // compare every record of some partitions with their other replicas: body JSON; reply body empty
 	OpRepairs     Op = 31 // what this node has compared: reply body JSON
 

@@ -13,7 +13,8 @@ import (
 //	 "nodes":    ["00a1…","7fe2…"],    sorted; every node that holds a place
 //	 "gens":     [1,4,…],              one for each partition
 //	 "rebuilt":  [0,3,…],              likewise; left out if all are zero
-//	 "replicas": [[0,1],[1],…],        likewise: indexes into nodes, in slot order
+//	 "forced":   [0,2,…],              likewise
+//	 "replicas": [[0,1],[1],…],        one for each partition: indexes into nodes, in slot order
 //	 "catching": [[0,1],…]}            (partition, slot) of the places that catch up, ascending
 type encoded struct {
 	Epoch    Epoch    `json:"epoch"`
@@ -21,6 +22,7 @@ type encoded struct {
 	Nodes    []NodeID `json:"nodes"`
 	Gens     []Gen    `json:"gens"`
 	Rebuilt  []Gen    `json:"rebuilt,omitempty"`
+	Forced   []Gen    `json:"forced,omitempty"`
 	Replicas [][]int  `json:"replicas"`
 	Catching [][2]int `json:"catching,omitempty"`
 }
@@ -35,6 +37,7 @@ func (r Ring) MarshalJSON() ([]byte, error) {
 	for p, a := range r.Assignments {
 		e.Gens = append(e.Gens, a.Gen)
 		e.Rebuilt = append(e.Rebuilt, a.Rebuilt)
+		e.Forced = append(e.Forced, a.Forced)
 		list := make([]int, len(a.Replicas))
 		for s, x := range a.Replicas {
 			list[s], _ = slices.BinarySearch(e.Nodes, x.Node)
@@ -46,6 +49,9 @@ func (r Ring) MarshalJSON() ([]byte, error) {
 	}
 	if slices.Max(e.Rebuilt) == 0 {
 		e.Rebuilt = nil
+	}
+	if slices.Max(e.Forced) == 0 {
+		e.Forced = nil
 	}
 	return json.Marshal(e)
 }
@@ -77,11 +83,17 @@ func (e *encoded) ring() (*Ring, error) {
 	if len(e.Rebuilt) != q && len(e.Rebuilt) != 0 {
 		return nil, fmt.Errorf("%d rebuilt gens for %d partitions", len(e.Rebuilt), q)
 	}
+	if len(e.Forced) != q && len(e.Forced) != 0 {
+		return nil, fmt.Errorf("%d forced gens for %d partitions", len(e.Forced), q)
+	}
 	r := &Ring{Epoch: e.Epoch, N: e.N, Assignments: make([]Assignment, q)}
 	for p, list := range e.Replicas {
 		a := Assignment{Gen: e.Gens[p], Replicas: make([]Replica, len(list))}
 		if len(e.Rebuilt) > 0 {
 			a.Rebuilt = e.Rebuilt[p]
+		}
+		if len(e.Forced) > 0 {
+			a.Forced = e.Forced[p]
 		}
 		for s, i := range list {
 			if i < 0 || i >= len(e.Nodes) {
@@ -115,8 +127,8 @@ func (r *Ring) Validate() error {
 		if len(a.Replicas) < 1 || len(a.Replicas) > MaxReplicas {
 			return fmt.Errorf("partition %d: a list of %d places", p, len(a.Replicas))
 		}
-		if a.Gen < 1 || a.Rebuilt > a.Gen {
-			return fmt.Errorf("partition %d: gen %d, rebuilt at %d", p, a.Gen, a.Rebuilt)
+		if a.Gen < 1 || a.Rebuilt > a.Gen || a.Forced > a.Rebuilt {
+			return fmt.Errorf("partition %d: gen %d, rebuilt at %d, forced at %d", p, a.Gen, a.Rebuilt, a.Forced)
 		}
 		for s, x := range a.Replicas {
 			if x.Node == "" {

@@ -36,7 +36,10 @@ type Assignment struct {
 	Gen Gen `json:"gen"`
 	// Rebuilt is the gen at which the list last grew, shrank or was rebuilt. A
 	// request planned before it may miss its quorum and is answered STALE.
-	Rebuilt  Gen       `json:"rebuilt,omitempty"`
+	Rebuilt Gen `json:"rebuilt,omitempty"`
+	// Forced is the gen at which a node last went out of the list without handing over
+	// what it had: who moved up then fetches from the others what it has not.
+	Forced   Gen       `json:"forced,omitempty"`
 	Replicas []Replica `json:"replicas"` // slot order; Replicas[0] is the owner; distinct nodes
 }
 
