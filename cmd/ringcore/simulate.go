@@ -60,8 +60,8 @@ func (a *app) ringSimulate() *cobra.Command {
 			"would be on distinct nodes and zones.\n\n" +
 			"The cluster is one of --nodes, called n1, n2 ..., that have joined one after another; or a real one, saved\n" +
 			"with \"ringcore ring status -o json\" and \"ringcore cluster members -o json\". Changes are made in the order in\n" +
-			"which they are given, each when the one before is done, or with --together all in one commit. Without any, the\n" +
-			"members are shown as they are.",
+			"which they are given, each when the one before is done, or with --together all in one commit. Without any, it\n" +
+			"shows what is left to be done for the members as they are.",
 		Example: "  ringcore ring simulate --nodes 5 --zones a,a,b,b,c --weights 1,1,2,1,1 --join 1 --leave n3\n" +
 			"  ringcore ring simulate --ring ring.json --members members.json --replace n2:n6 --replicas 5",
 		Args: cobra.NoArgs,
@@ -182,8 +182,11 @@ func (f *simFlags) saved() (*simulation, error) {
 		for _, m := range members {
 			id := ring.NodeID(m.ID)
 			ids[m.Name], s.names[id] = id, m.Name
+			c := ring.Claimant{Node: id, Weight: m.Weight, Zone: m.Zone}
 			if m.Status == "joining" || m.Status == "valid" || m.Status == "down" {
-				s.members = append(s.members, ring.Claimant{Node: id, Weight: m.Weight, Zone: m.Zone})
+				s.members = append(s.members, c)
+			} else {
+				s.leaving = append(s.leaving, c)
 			}
 		}
 	}
@@ -226,7 +229,7 @@ func readJSONFile(name string, v any) error {
 func (a *app) printStep(s *simStep, q int) error {
 	title := strings.Join(s.Changes, ", ")
 	if title == "" {
-		title = "as it is"
+		title = "no change"
 	}
 	fmt.Fprintf(a.out, "%s: %d partitions with %d replicas\n\n", title, q, s.Replicas)
 	var rows [][]string
@@ -239,10 +242,8 @@ func (a *app) printStep(s *simStep, q int) error {
 	if err := printTable(a.out, "NAME ZONE WEIGHT OWNED SLOTS SHARE THEN DUE", rows); err != nil {
 		return err
 	}
-	if len(s.Changes) > 0 {
-		fmt.Fprintf(a.out, "\n%d of %d places move, the least possible is %d; %d of these are new replicas. %d changes of place, %d replicas dropped.\n",
-			s.Moves, s.Places, s.Least, s.Adds, s.Swaps, s.Drops)
-	}
+	fmt.Fprintf(a.out, "\n%d of %d places move, the least possible is %d; %d of these are new replicas. %d changes of place, %d replicas dropped.\n",
+		s.Moves, s.Places, s.Least, s.Adds, s.Swaps, s.Drops)
 	fmt.Fprintf(a.out, "Partitions not on distinct nodes: %s; not on distinct zones, as far as there are: %s.\n",
 		changedTo(s.Violations.Now.Nodes, s.Violations.Then.Nodes), changedTo(s.Violations.Now.Zones, s.Violations.Then.Zones))
 	for _, w := range s.Warnings {

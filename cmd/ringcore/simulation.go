@@ -13,6 +13,7 @@ import (
 // simulation is a cluster that exists on paper.
 type simulation struct {
 	members  []ring.Claimant // who claims; Node is the id where one is known, else the name
+	leaving  []ring.Claimant // who holds places and claims none any more
 	names    map[ring.NodeID]string
 	replicas int
 	lists    [][]ring.NodeID
@@ -73,7 +74,7 @@ func newSimulation(members []ring.Claimant, q, n int) *simulation {
 
 // commit makes changes in one go, and says what that does.
 func (s *simulation) commit(changes []simChange) (*simStep, error) {
-	before, members := s.ring(), slices.Clone(s.members)
+	before, members := s.ring(), slices.Concat(s.members, s.leaving)
 	step := &simStep{Changes: []string{}}
 	current := slices.Clone(s.lists) // as heirs see it: who replaces another holds what that one had
 	for _, c := range changes {
@@ -85,9 +86,7 @@ func (s *simulation) commit(changes []simChange) (*simStep, error) {
 	if len(s.members) == 0 {
 		return nil, fmt.Errorf("%s: nobody would be left to hold the partitions", strings.Join(step.Changes, ", "))
 	}
-	if len(changes) > 0 {
-		s.lists = ring.Claim(s.members, before.Q(), s.replicas, current)
-	}
+	s.lists, s.leaving = ring.Claim(s.members, before.Q(), s.replicas, current), nil
 	diff := ring.DiffOf(before, s.lists)
 	step.Replicas, step.Places = s.replicas, before.Q()*min(s.replicas, len(s.members))
 	step.Moves, step.Adds, step.Swaps, step.Drops = diff.Moves+diff.Adds, diff.Adds, diff.Swaps, diff.Drops
