@@ -7,7 +7,7 @@ GO ?= go
 GOLANGCI_LINT ?= golangci-lint
 FUZZTIME ?= 10s
 
-.PHONY: help build test race lint floors outside bench bench-storage bench-start bench-big bench-list bench-overload anti-entropy soak-crash soak-faults soak-outages flips demo fmt vet cover fuzz clean
+.PHONY: help build test race lint floors outside bench bench-storage bench-start bench-big bench-list bench-overload anti-entropy soak-crash soak-faults soak-outages claim-table flips demo fmt vet cover fuzz clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +36,10 @@ bench: ## three processes on this machine; REPLICAS=3 DURATION=5s CALLERS=1,16,6
 
 soak-outages: ## nodes of a simulated world die and return in any order, with one replica too; ROUNDS=20
 	RINGCORE_SOAK_OUTAGES=1 $(GO) test -count=$(or $(ROUNDS),20) -timeout 60m -run '^TestRandomOutages$$' ./vnodes/
+
+claim-table: ## what Claim gives, moves and takes, for rings of 16 to 1,024 partitions and 1 to 100 nodes; rewrites docs/claim.md
+	RINGCORE_CLAIM_TABLE=1 $(GO) test -count=1 -timeout 30m -run '^TestClaimTable$$' ./metadata/ring/ >/dev/stderr
+	@cat docs/claim.md
 
 flips: ## bits are flipped in every page of the files of real nodes: minutes
 	RINGCORE_TEST_DEEP=1 $(GO) test -count=1 -timeout 60m -run '^TestFlippedBits' -v ./cmd/ringcore/

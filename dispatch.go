@@ -36,6 +36,8 @@ func (h requests) Serve(r *dataplane.Request) {
 	case wire.OpProgress:
 		body, err := json.Marshal(c.vnodes.Progress())
 		c.answer(r, body, err)
+	case wire.OpStatus:
+		c.serveStatus(r)
 	case wire.OpRepair:
 		if r.From == "" {
 			r.Reply(wire.Refused, c.epoch(), []byte("only nodes may ask this"))

@@ -68,6 +68,7 @@ func (a *api) routes() []route {
 		{"GET", "/v1/ring", "who holds which partition; the ETag is the epoch", a.getRing},
 		{"GET", "/v1/members", "the cluster's members", a.getMembers},
 		{"GET", "/v1/transfers", "partitions on the move", a.getTransfers},
+		{"GET", "/v1/cluster/status", "whether all is well, what moves, what waits for whom", a.getStatus},
 		{"POST", "/v1/repair", `{"partition":12}, {"node":"n2"} or {}: every record is compared on all replicas`, a.postRepair},
 		{"GET", "/v1/repairs", "what repairs have found, and when partitions were compared", a.getRepairs},
 		{"GET", "/v1/preflist", "?bucket=B&key=K&n=3: the places of a key", a.getPreflist},

@@ -75,6 +75,17 @@ func (f *fakeNode) Transfers(context.Context) (admin.TransfersView, error) {
 	}}}, f.fail()
 }
 
+func (f *fakeNode) Status(ctx context.Context) (admin.StatusView, error) {
+	s := admin.StatusView{ClusterID: "5f6e", Epoch: 12, Partitions: 8, Replicas: 2, Live: admin.LiveView{Short: 8, Minority: []int{0, 1}}}
+	s.Members, _ = f.Members(ctx)
+	s.Transfers, _ = f.Transfers(ctx)
+	s.Waiting = []admin.WaitView{{For: "n2", Partitions: 4}}
+	s.Hints = []admin.HintsView{{For: "n2", Holders: []string{"n1"}, Slots: 3, Records: 17}}
+	s.Slots = []admin.SlotsView{{Node: "n1", Service: "kv", State: "lost", Reason: "its file is gone", Partitions: []int{5}}}
+	s.Checks = []admin.NodeCheck{{Node: "n1", Check: admin.Check{Name: "disk", Detail: "1 of 10 MiB free"}}}
+	return s, f.fail()
+}
+
 func (f *fakeNode) Preflist(_ context.Context, bucket string, key []byte, n int) ([]admin.PreflistEntry, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

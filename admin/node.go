@@ -22,6 +22,8 @@ type Views interface {
 	Ring(ctx context.Context) (RingView, error)
 	Members(ctx context.Context) ([]MemberView, error) // ordered by name
 	Transfers(ctx context.Context) (TransfersView, error)
+	// Status is one look at the whole, not yet assessed.
+	Status(ctx context.Context) (StatusView, error)
 	// Preflist is the preference list of a key: n places, primaries in slot order, then
 	// fallbacks. It is shorter than n if there are not so many nodes. n = 0 means
 	// as many as the cluster has replicas.

@@ -82,17 +82,21 @@ const memberHeader = "NAME ID STATUS UP ADDR HTTP RESP ZONE WEIGHT OWNED SLOTS P
 func memberRows(members []admin.MemberView) [][]string {
 	var rows [][]string
 	for _, m := range members {
-		role := "-"
-		switch {
-		case m.Leader:
-			role = "leader"
-		case m.Voter:
-			role = "voter"
-		}
 		rows = append(rows, []string{
 			m.Name, m.ID, m.Status, mark(m.Up), m.Addr, dash(m.HTTP), dash(m.RESP), dash(m.Zone), strconv.Itoa(m.Weight),
-			strconv.Itoa(m.Owned), strconv.Itoa(m.Slots), fmt.Sprintf("%d/%d", m.PendingOwned, m.PendingSlots), role,
+			strconv.Itoa(m.Owned), strconv.Itoa(m.Slots), fmt.Sprintf("%d/%d", m.PendingOwned, m.PendingSlots), raftRole(&m),
 		})
 	}
 	return rows
+}
+
+// raftRole is what a member is in raft's group.
+func raftRole(m *admin.MemberView) string {
+	switch {
+	case m.Leader:
+		return "leader"
+	case m.Voter:
+		return "voter"
+	}
+	return "-"
 }

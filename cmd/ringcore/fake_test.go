@@ -69,6 +69,26 @@ func (f *fakeCluster) Transfers(context.Context) (admin.TransfersView, error) {
 	}}}, nil
 }
 
+// Status shows all that there is to show while n3 is down.
+func (f *fakeCluster) Status(ctx context.Context) (admin.StatusView, error) {
+	s := admin.StatusView{ClusterID: "c1", Epoch: 9, Partitions: 64, Replicas: 3}
+	s.Members, _ = f.Members(ctx)
+	s.Transfers, _ = f.Transfers(ctx)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.down {
+		s.Slots = []admin.SlotsView{{Node: "n2", Service: "kv", State: "catching up", Partitions: []int{3, 4, 5, 9}}}
+		return s, nil
+	}
+	s.Waiting = []admin.WaitView{{For: "n3", Partitions: 2}}
+	s.Hints = []admin.HintsView{{For: "n3", Holders: []string{"n1", "n2"}, Slots: 20, Records: 1234}}
+	s.Live = admin.LiveView{Short: 64, Minority: []int{1, 2, 3, 7}, Unreadable: []int{7}}
+	s.Slots = []admin.SlotsView{{Node: "n2", Service: "counter", State: "waiting", Reason: "n3 may hold hints for it", Partitions: []int{3}}}
+	s.Checks = []admin.NodeCheck{{Node: "n1", Check: admin.Check{Name: "disk", Detail: "1 of 10 MiB free"}}}
+	s.Silent, s.Staged = []string{"n2"}, []string{"join n4"}
+	return s, nil
+}
+
 func (f *fakeCluster) Repair(_ context.Context, req admin.RepairRequest) (admin.RepairStarted, error) {
 	if req.Partition != nil && *req.Partition > 63 {
 		return admin.RepairStarted{}, wire.Errorf(wire.BadRequest, "there is no partition %d: they are 0 to 63", *req.Partition)

@@ -12,7 +12,7 @@ import (
 )
 
 func (a *app) ringCommand() *cobra.Command {
-	return group("ring", "Look at the ring", a.ringStatus(), a.ringPreflist())
+	return group("ring", "Look at the ring", a.ringStatus(), a.ringPreflist(), a.ringSimulate())
 }
 
 func (a *app) ringStatus() *cobra.Command {

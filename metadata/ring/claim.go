@@ -34,8 +34,8 @@ type Claimant struct {
 //     one replica, and of the places behind.
 //
 // How: keep what may stay; set each node's number of places; fill what is empty
-// and hand over what is too much, first directly and then along the shortest
-// chains of exchanges; last, order each list. Sets of nodes are a flow from nodes
+// and hand over what is too much, first with what moves nothing, then directly, then along
+// the cheapest chains of exchanges; last, order each list. Sets of nodes are a flow from nodes
 // through (zone, partition) to partitions; the fraction weight x partition is one, so that
 // a whole one exists, and shortest augmenting paths find it.
 func Claim(members []Claimant, q, n int, current [][]NodeID) [][]NodeID {
@@ -43,9 +43,11 @@ func Claim(members []Claimant, q, n int, current [][]NodeID) [][]NodeID {
 	b.share()
 	b.keep(current)
 	b.round()
+	c := newChains(len(b.nodes)+1, 0)
+	b.augment(c, 0)
 	b.fill()
 	b.handOver()
-	b.augment()
+	b.augment(c, len(b.nodes))
 	b.arrange()
 	return b.lists()
 }
@@ -62,7 +64,8 @@ type board struct {
 	order  []int   // partitions in bit-reversed order: any stretch of it is spread over the ring
 	place  []int32 // place[p*k+s] is the node in slot s of p, or none
 	before []int32 // likewise in current: none for what is gone or had no such slot
-	kept   []int32 // likewise on the board after keep
+
+	had []bool // had[p*len(nodes)+i] says that node i is in p's list in current
 
 	inZone []uint8 // inZone[p*len(zones)+z] is how many of p's nodes are in zone z
 	extra  []uint8 // extra[p] is how many of p's zones are above their least
@@ -113,6 +116,7 @@ func newBoard(members []Claimant, q, n int) *board {
 	b.order = bitReversed(q)
 	b.place = slices.Repeat([]int32{none}, q*b.k)
 	b.before = slices.Clone(b.place)
+	b.had = make([]bool, q*len(b.nodes))
 	b.inZone = make([]uint8, q*len(b.zones))
 	b.extra = make([]uint8, q)
 	b.together = make([]uint16, len(b.nodes)*len(b.nodes))
@@ -188,8 +192,8 @@ func (b *board) take(p, s int) {
 	}
 }
 
-// held reports whether node i was in p's list after keep: there it costs no move.
-func (b *board) held(p, i int) bool { return slices.Contains(b.kept[p*b.k:(p+1)*b.k], int32(i)) }
+// held reports whether node i was in p's list in current: there it costs no move.
+func (b *board) held(p, i int) bool { return b.had[p*len(b.nodes)+i] }
 
 // meet adds d to the meetings of node i, which is not in p's list, with those that are.
 func (b *board) meet(p, i int, d uint16) {

@@ -33,9 +33,11 @@ type exchanges interface {
 	ends(i int) bool
 }
 
-func newChains(nodes int) *chains {
-	// No chain passes a node twice, and an exchange undoes one other at most.
-	return &chains{links: make([]link, nodes), least: slices.Repeat([]int{-nodes}, nodes)}
+// newChains makes a search among nodes. least is a bound that the caller knows: no
+// chain costs less. No chain passes a node twice, so where an exchange saves one at most,
+// -nodes is always right.
+func newChains(nodes, least int) *chains {
+	return &chains{links: make([]link, nodes), least: slices.Repeat([]int{least}, nodes)}
 }
 
 // find returns the end of a chain from one of sources that costs budget at most, and none if

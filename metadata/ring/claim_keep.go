@@ -23,6 +23,7 @@ func (b *board) keep(current [][]NodeID) {
 				i = none
 			} else {
 				held[i]++
+				b.had[p*len(b.nodes)+i] = true
 			}
 			rows[p] = append(rows[p], i)
 			if s < b.k {
@@ -42,7 +43,6 @@ func (b *board) keep(current [][]NodeID) {
 			}
 		}
 	}
-	b.kept = slices.Clone(b.place)
 }
 
 // keepRow enters what may stay of one list. Everyone keeps the slot, unless the

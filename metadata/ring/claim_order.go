@@ -65,7 +65,7 @@ func (t *tally) canGive(i int) bool { return t.held[i] > t.least[i] }
 // chain is left that costs limit at most.
 func (t *tally) shift(from, to func(i int) bool, limit int) {
 	t.to = to
-	c := newChains(len(t.held))
+	c := newChains(len(t.held), -len(t.held))
 	for budget := 0; budget <= limit; budget++ {
 		for {
 			var sources []int

@@ -151,15 +151,16 @@ func (b *board) giver(p, i int, force bool) int {
 	return best
 }
 
-// augment serves those that still want more by chains: a node takes a place from
-// another, which takes one from a third, until one has too many or a list has
-// room. Cost is the number of new places, those where keep left the node none. What keep left
-// costs nothing, the direct steps of fill and handOver cost one each, and nothing
-// costs less at that time: so the state is a cheapest one, as chains asks for, and
-// the whole moves no more than it must.
-func (b *board) augment() {
-	c := newChains(len(b.nodes) + 1)
-	for budget := 1; budget <= len(b.nodes); budget++ {
+// augment serves those that still want more by chains that cost limit at most: a
+// node takes a place from another, which takes one from a third, until one has too many or
+// a list has room. Cost is the number of moves, of places whose node had none in that
+// list. It is called twice. What keep left costs nothing, so that no chain can cost less: the
+// first call, with limit 0, adds all that cost nothing, as where zones have changed
+// and keep has chosen badly. Then the direct steps of fill and handOver cost one each, and nothing
+// costs less at that time. So the state is a cheapest one throughout, as chains asks for, and the
+// whole moves no more than it must for what each node is to hold.
+func (b *board) augment(c *chains, limit int) {
+	for budget := 0; budget <= limit; budget++ {
 		lacking := false
 		for i := range b.nodes {
 			n := &b.nodes[i]
