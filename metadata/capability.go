@@ -96,6 +96,17 @@ func (m *Member) Can(name string) int {
 	return 0
 }
 
+// Names are the capabilities that m has a word for.
+func (m *Member) Names() []string {
+	var names []string
+	for _, claim := range m.Caps {
+		if name, _, _, ok := parseClaim(claim); ok {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
 // claiming is m with the claim of this package, if it makes none.
 func claiming(m Member) Member {
 	if !slices.ContainsFunc(m.Caps, func(c string) bool { return strings.HasPrefix(c, MetadataCapability+"=") }) {

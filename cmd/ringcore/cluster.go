@@ -16,7 +16,7 @@ import (
 
 func (a *app) clusterCommand() *cobra.Command {
 	return group("cluster", "Look at the cluster's members and change them",
-		a.clusterStatus(), a.clusterMembers(), a.clusterJoin(), a.clusterLeave(),
+		a.clusterStatus(), a.clusterMembers(), a.clusterCapabilities(), a.clusterJoin(), a.clusterLeave(),
 		a.change("down NODE", "Mark a member as down", "/v1/cluster/down", "node"),
 		a.change("force-remove NODE", "Remove a member without handing off", "/v1/cluster/force-remove", "node"),
 		a.change("replace OLD NEW", "Hand everything of one member to another", "/v1/cluster/replace", "old", "new"),
