@@ -173,7 +173,7 @@ func (s *State) lacks(m *Member) string {
 	if s.Format < 2 {
 		return "" // nothing is in use that the first version does not know
 	}
-	for _, name := range append(slices.Sorted(maps.Keys(s.Used)), MetadataCapability) {
+	for _, name := range append([]string{MetadataCapability}, slices.Sorted(maps.Keys(s.Used))...) {
 		used := s.Used[name]
 		if name == MetadataCapability {
 			used = s.Format

@@ -6,6 +6,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
+
+	"github.com/ringcore/ringcore/metadata"
 )
 
 // with makes p's next start one of another binary and environment; an empty binary is
@@ -25,12 +27,12 @@ func startAs(binary string) func(*exec.Cmd) error {
 	}
 }
 
-// mixedNodes are three nodes with three replicas, on disk, all of one binary.
-func mixedNodes(t *testing.T, binary string, env ...string) []*process {
+// mixedNodes are n nodes with three replicas, on disk, all of one binary.
+func mixedNodes(t *testing.T, n int, binary string, env ...string) []*process {
 	t.Helper()
 	dir := t.TempDir()
 	var nodes []*process
-	for i := range 3 {
+	for i := range n {
 		name := fmt.Sprint("n", i+1)
 		p := &process{t: t, name: name, args: []string{"--name", name, "--data-dir", filepath.Join(dir, name), "--log-level", "warn"}}
 		if i > 0 {
@@ -46,11 +48,11 @@ func mixedNodes(t *testing.T, binary string, env ...string) []*process {
 	return nodes
 }
 
-// roll starts the nodes anew one by one, as change has them, each when the cluster has
-// settled after the one before. Every other one is killed.
-func roll(t *testing.T, nodes []*process, change func(*process)) {
+// roll starts some of the nodes anew one by one, as change has them, each when the cluster
+// has settled after the one before. Every other one is killed.
+func roll(t *testing.T, nodes, some []*process, change func(*process)) {
 	t.Helper()
-	for i, p := range nodes {
+	for i, p := range some {
 		if i%2 == 0 {
 			p.stop()
 		} else {
@@ -62,20 +64,25 @@ func roll(t *testing.T, nodes []*process, change func(*process)) {
 	}
 }
 
-// The binary that RINGCORE_UPGRADE_FROM names is rolled to the present one and back, and
-// to it again, under load from clients of both: no error, and no wrong answer.
+// The binary that RINGCORE_UPGRADE_FROM names is rolled to the present one, held so that
+// there is a way back, then back, and then for good, under load from clients of both: no
+// error, and no wrong answer.
 func TestUpgradeFrom(t *testing.T) {
 	old := os.Getenv("RINGCORE_UPGRADE_FROM")
 	if old == "" {
 		t.Skip("make upgrade FROM=<commit> builds another binary and runs this")
 	}
-	nodes := mixedNodes(t, old)
+	nodes := mixedNodes(t, 3, old)
 	loads := []*checkLoad{
 		startCheck(t, nodes, nil, "--callers", "16"),
 		startCheck(t, nodes, startAs(old), "--callers", "16"),
 	}
-	for _, binary := range []string{"", old, ""} {
-		roll(t, nodes, func(p *process) { p.with(binary) })
+	for _, change := range []func(*process){
+		func(p *process) { p.with("", "RINGCORE_HOLD="+metadata.MetadataCapability+"=1") },
+		func(p *process) { p.with(old) },
+		func(p *process) { p.with("") },
+	} {
+		roll(t, nodes, nodes, change)
 	}
 	for i, l := range loads {
 		v := l.verdict()
