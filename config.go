@@ -52,6 +52,16 @@ type Config struct {
 	// room until all replicas have been compared twice.
 	CompareEvery time.Duration
 
+	// Capabilities are what the program's services can do in this version that other
+	// versions may not: Node.Capability and Tx.Capability say what all members can. Names
+	// that the core does not use; those of services begin with the service's by custom.
+	Capabilities []Capability
+	// Hold keeps capabilities, the core's too, at a version below the newest: the node
+	// offers no more than that, so no member uses more, and the one before can come back.
+	Hold map[string]int
+	// Version is that of the program, for people; this module's if empty.
+	Version string
+
 	Services  []Service    // besides the key/value service, the same on every node
 	WithoutKV bool         // leaves out the key/value service and its doors
 	Logger    *slog.Logger // slog.Default() if nil

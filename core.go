@@ -26,6 +26,7 @@ type core struct {
 	clusterID string
 	self      metadata.Member
 	staged    bool // this node's join was only staged when it was last heard of
+	caps      capabilities
 
 	live    *dataplane.Liveness
 	server  *dataplane.Server
@@ -49,7 +50,7 @@ type core struct {
 // openCore opens a cluster: with first, its first State here; with nil, from the
 // files. n.mu is held.
 func (n *Node) openCore(clusterID string, first *metadata.State) error {
-	c := &core{n: n, clusterID: clusterID, self: n.self(), staged: n.id.Home != ""}
+	c := &core{n: n, clusterID: clusterID, self: n.self(), staged: n.id.Home != "", caps: capabilities{own: n.caps}}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	if err := c.open(first); err != nil {
 		return errors.Join(err, c.close())
@@ -84,7 +85,7 @@ func (c *core) open(first *metadata.State) error {
 		Dial: func(ctx context.Context, node ring.NodeID) (net.Conn, error) {
 			return c.peers.Dial(ctx, node, wire.ConnRaft)
 		},
-		Caller: caller{c}, Up: c.live.Up, Timing: timing, Logger: c.n.log,
+		Caller: caller{c}, Up: c.live.Up, Timing: timing, Logger: c.n.log, Capabilities: c.caps.own,
 	}, first)
 	if err != nil {
 		return fmt.Errorf("open the cluster's metadata: %w", err)
@@ -109,13 +110,15 @@ func (c *core) open(first *metadata.State) error {
 }
 
 // watchStorage stops the node when its commit log or its journal is lost: what it would say of
-// its records from then on, it could not keep.
+// its records from then on, it could not keep. The same when its metadata cannot follow the cluster's.
 func (c *core) watchStorage() {
 	select {
 	case <-c.vnodes.StorageFailed():
 		c.n.fail(fmt.Errorf("the commit log failed, so this node stops; see to its disk and start it again: %w", c.vnodes.StorageErr()))
 	case <-c.vnodes.JournalFailed():
 		c.n.fail(fmt.Errorf("the vnodes' journal failed, so this node stops; see to its disk and start it again: %w", c.vnodes.JournalErr()))
+	case <-c.meta.Failed():
+		c.n.fail(fmt.Errorf("this node cannot be a member of its cluster as it is: %w", c.meta.Err()))
 	case <-c.ctx.Done():
 	}
 }
@@ -133,7 +136,7 @@ func (c *core) openVnodes(dir string, fresh bool) error {
 		ClusterID: c.clusterID, Node: c.self.ID, Dir: dir, Memory: c.n.cfg.Storage == "memory", Fresh: fresh,
 		Services: services, Rings: rings{c}, Transfers: transfers{c}, Dialer: dialer{c}, Up: c.live.MaybeUp, UpChanged: c.live.Changed,
 		Logger: c.n.log, AcceptLoss: c.n.cfg.AcceptLoss, HintBytes: c.n.cfg.HintBytes,
-		Now: c.n.cfg.Now, DiskLow: low, DiskCritical: critical, Floors: floors{c}, CompareEvery: c.n.cfg.CompareEvery,
+		Now: c.n.cfg.Now, DiskLow: low, DiskCritical: critical, Floors: floors{c}, Capability: c.capability, CompareEvery: c.n.cfg.CompareEvery,
 	})
 	if err != nil {
 		return fmt.Errorf("open the vnodes: %w", err)

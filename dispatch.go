@@ -3,6 +3,7 @@ package ringcore
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 
 	"github.com/ringcore/ringcore/dataplane"
 	"github.com/ringcore/ringcore/dataplane/wire"
@@ -50,8 +51,13 @@ func (h requests) Serve(r *dataplane.Request) {
 		body, err := json.Marshal(c.vnodes.Repairs())
 		c.answer(r, body, err)
 	default:
-		r.Reply(wire.BadRequest, c.epoch(), []byte("unknown operation"))
+		r.Reply(wire.NotSupported, c.epoch(), unknownOp(r.Op))
 	}
+}
+
+// unknownOp says that an operation is one of another version.
+func unknownOp(op wire.Op) []byte {
+	return fmt.Appendf(nil, "this node does not know operation %d: the caller is of another version", op)
 }
 
 // serveMeta answers at once: the operation does not wait.
@@ -115,6 +121,6 @@ func (h strangers) Serve(r *dataplane.Request) {
 		}
 		c.serveLater(r)
 	default:
-		r.Reply(wire.BadRequest, 0, []byte("unknown operation"))
+		r.Reply(wire.NotSupported, 0, unknownOp(r.Op))
 	}
 }

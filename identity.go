@@ -14,9 +14,13 @@ import (
 	"github.com/ringcore/ringcore/metadata/ring"
 )
 
+// dirFormat is the version of all files in a data directory. A version of the software
+// that writes any of them in a form that this one cannot read raises it first.
+const dirFormat = 1
+
 // identity is node.json: who the node is, for ever, and where it belongs now.
 type identity struct {
-	Format      int         `json:"format"`
+	Format      int         `json:"format"` // dirFormat of what wrote it
 	NodeID      ring.NodeID `json:"node_id"`
 	Name        string      `json:"name"`
 	Incarnation uint64      `json:"incarnation"`          // +1 for each start
@@ -73,7 +77,12 @@ func (d *dataDir) load() (*identity, error) {
 		return nil, fmt.Errorf("read the node's identity: %w", err)
 	}
 	var id identity
-	if err := json.Unmarshal(b, &id); err != nil || id.Format != 1 || len(id.NodeID) != 16 {
+	err = json.Unmarshal(b, &id)
+	if err == nil && id.Format > dirFormat {
+		return nil, fmt.Errorf("%s was made by a newer version of this software (its format is %d, this version knows %d): start the newer version again",
+			d.path, id.Format, dirFormat)
+	}
+	if err != nil || id.Format != dirFormat || len(id.NodeID) != 16 {
 		return nil, fmt.Errorf("%s does not hold a node's identity (%v): restore it from a backup, or start on an empty directory and join again",
 			filepath.Join(d.path, "node.json"), err)
 	}
@@ -88,7 +97,7 @@ func (d *dataDir) newIdentity() (*identity, error) {
 	if _, err := rand.Read(b[:]); err != nil {
 		return nil, err
 	}
-	return &identity{Format: 1, NodeID: ring.NodeID(hex.EncodeToString(b[:]))}, nil
+	return &identity{Format: dirFormat, NodeID: ring.NodeID(hex.EncodeToString(b[:]))}, nil
 }
 
 // save replaces node.json durably.

@@ -25,6 +25,7 @@ type Node struct {
 	log *slog.Logger
 	dir *dataDir
 
+	caps     []Capability // what this node can do
 	listener net.Listener
 	doors    doors
 	hub      admin.Hub
@@ -64,11 +65,15 @@ func Open(ctx context.Context, cfg Config) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
+	caps, err := cfg.capabilities()
+	if err != nil {
+		return nil, err
+	}
 	dir, err := openDir(cfg.Dir)
 	if err != nil {
 		return nil, err
 	}
-	n := &Node{cfg: cfg, log: cfg.Logger.With("node", cfg.Name), dir: dir, changed: make(chan struct{}), done: make(chan struct{})}
+	n := &Node{cfg: cfg, log: cfg.Logger.With("node", cfg.Name), dir: dir, caps: caps, changed: make(chan struct{}), done: make(chan struct{})}
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	if err := n.start(ctx); err != nil {
 		return nil, errors.Join(err, n.Close())
@@ -158,7 +163,7 @@ func (n *Node) belong() error {
 func (n *Node) self() metadata.Member {
 	m := metadata.Member{
 		ID: n.id.NodeID, Name: n.cfg.Name, Addr: n.cfg.advertised(n.cfg.Addr), GossipAddr: n.cfg.advertised(n.cfg.GossipAddr),
-		Zone: n.cfg.Zone, Weight: n.cfg.Weight, Incarnation: n.id.Incarnation, Version: Version(),
+		Zone: n.cfg.Zone, Weight: n.cfg.Weight, Incarnation: n.id.Incarnation, Version: n.cfg.version(), Caps: metadata.Claims(n.caps),
 	}
 	if n.cfg.HTTPAddr != off {
 		m.HTTPAddr = n.cfg.advertised(n.cfg.HTTPAddr)
@@ -191,7 +196,7 @@ func (n *Node) Ready(ctx context.Context) error {
 		var state <-chan struct{}
 		if c != nil && !n.joining.Load() {
 			state = c.meta.Changed()
-			if self, ok := c.meta.State().Member(n.id.NodeID); ok && self.Status != metadata.StatusJoining {
+			if self, ok := c.meta.State().Member(n.id.NodeID); ok && self.Status != metadata.StatusJoining && !c.shrunk() {
 				return nil
 			}
 		}
@@ -214,7 +219,7 @@ func (n *Node) waitingFor() string {
 	case n.joining.Load():
 		return "it is joining another cluster"
 	}
-	return "its membership is not committed yet"
+	return "its membership, or that it can do less than before, is not committed yet"
 }
 
 // Done is closed when the node has stopped: by Close, or because it has left its cluster.

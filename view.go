@@ -74,7 +74,7 @@ func (v view) Members(context.Context) ([]admin.MemberView, error) {
 			Name: m.Name, ID: string(m.ID), Status: string(m.Status), Up: c.live.Up(m.ID),
 			Addr: m.Addr, HTTP: m.HTTPAddr, RESP: m.RESPAddr, Zone: m.Zone, Weight: m.Weight,
 			Owned: now[m.ID].Owned, Slots: now[m.ID].Slots, PendingOwned: then[m.ID].Owned, PendingSlots: then[m.ID].Slots,
-			Voter: m.Voter, Leader: m.ID == leader,
+			Voter: m.Voter, Leader: m.ID == leader, Version: m.Version, Capabilities: append([]string{}, m.Caps...),
 		})
 	}
 	slices.SortFunc(all, func(a, b admin.MemberView) int { return cmp.Compare(a.Name, b.Name) })

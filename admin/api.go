@@ -67,6 +67,7 @@ func (a *api) routes() []route {
 		{"GET", "/metrics", "Prometheus metrics", a.metrics.handler(a.log).ServeHTTP},
 		{"GET", "/v1/ring", "who holds which partition; the ETag is the epoch", a.getRing},
 		{"GET", "/v1/members", "the cluster's members", a.getMembers},
+		{"GET", "/v1/capabilities", "what members of different versions can do, and who holds the others back", a.getCapabilities},
 		{"GET", "/v1/transfers", "partitions on the move", a.getTransfers},
 		{"GET", "/v1/cluster/status", "whether all is well, what moves, what waits for whom", a.getStatus},
 		{"POST", "/v1/repair", `{"partition":12}, {"node":"n2"} or {}: every record is compared on all replicas`, a.postRepair},

@@ -28,6 +28,8 @@ type Views interface {
 	// fallbacks. It is shorter than n if there are not so many nodes. n = 0 means
 	// as many as the cluster has replicas.
 	Preflist(ctx context.Context, bucket string, key []byte, n int) ([]PreflistEntry, error)
+	// Capabilities are what members of different versions differ in, ordered by name.
+	Capabilities(ctx context.Context) ([]CapabilityView, error)
 	// Repairs is the history of repairs on the members that are up.
 	Repairs(ctx context.Context) (RepairsView, error)
 }

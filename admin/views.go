@@ -28,6 +28,9 @@ type MemberView struct {
 	PendingSlots int    `json:"pending_slots"`
 	Voter        bool   `json:"voter"`
 	Leader       bool   `json:"leader"`
+	Version      string `json:"version"` // of its software, as it says
+
+	Capabilities []string `json:"capabilities"` // what it can do, "name=newest" or "name=oldest-newest"
 }
 
 // TransfersView is the answer to GET /v1/transfers.

@@ -28,6 +28,10 @@ func (s *Store) announce() {
 		}
 		err := s.Propose(ctx, Address(face))
 		cancel()
+		if errors.Is(err, &wire.Error{Code: wire.NotSupported}) {
+			s.fail(err)
+			return
+		}
 		if errors.Is(err, &wire.Error{Code: wire.Refused}) || errors.Is(err, &wire.Error{Code: wire.Conflict}) {
 			s.log.Warn("new addresses not accepted", "node", s.self, "err", err)
 			return

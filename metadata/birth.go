@@ -18,10 +18,11 @@ const (
 func Birth(self Member, q, n int) *State {
 	key := make([]byte, gossipKeySize)
 	_, _ = rand.Read(key) // never fails: crypto/rand ends the process instead
+	self = claiming(self)
 	self.Status, self.Voter, self.Weight = StatusValid, true, max(self.Weight, 1)
 	r := ring.New(q, n, self.ID)
 	return &State{
-		Format: Format, ClusterID: randomHex(clusterIDSize), GossipKey: key,
+		Format: CommandVersion, ClusterID: randomHex(clusterIDSize), GossipKey: key,
 		Epoch: r.Epoch, Ring: r, Members: []Member{self}, Roster: r.Epoch, Planned: r.Epoch,
 	}
 }

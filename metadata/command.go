@@ -5,8 +5,12 @@ import (
 	"github.com/ringcore/ringcore/metadata/ring"
 )
 
-// CommandVersion is the newest form of Command that this version understands.
-const CommandVersion = 1
+// The versions of Command. One that changes the State is in raft's log for ever, and
+// each node must make of it what the others do: see the rules in docs/versions.md.
+const (
+	CommandVersion = 1 // of the commands that every version understands
+	newestCommand  = 2 // of those that this version understands, and of State.Format
+)
 
 // The operations of a Command. They lie in raft's log: append only.
 const (
@@ -26,6 +30,7 @@ const (
 	opUp        = "up"        // ... and that it can again
 	opFloor     = "floor"     // tombstones below certain times are needed by nobody
 	opBucket    = "bucket"    // properties of a bucket
+	opUse       = "use"       // a lasting capability is in use
 
 	opStage      = "stage"       // add a change to the plan
 	opClear      = "clear"       // forget the plan
@@ -57,6 +62,8 @@ type Command struct {
 	Props   *wire.BucketChange `json:"props,omitempty"`   // bucket: what is to change
 	Changes []Change           `json:"changes,omitempty"` // stage, change: one; stage: Member too, of a join
 	Plan    string             `json:"plan,omitempty"`    // commit-plan: the hash
+	Cap     string             `json:"cap,omitempty"`     // use: its name
+	CapVer  int                `json:"cap_ver,omitempty"` // use: its version
 }
 
 // Join asks to admit m. Refused for a name in use and for the id of a member that
@@ -111,13 +118,27 @@ func beginCommand(ts []Transfer) Command    { return Command{Op: opBegin, Begin:
 func settleCommand() Command                { return Command{Op: opSettle} }
 func leftCommand(id ring.NodeID) Command    { return Command{Op: opLeft, Node: id} }
 func votersCommand(v []ring.NodeID) Command { return Command{Op: opVoters, Voters: v} }
+func useCommand(name string, version int) Command {
+	return Command{Op: opUse, Cap: name, CapVer: version}
+}
 func rebalanceCommand(basis ring.Epoch, target [][]ring.NodeID) Command {
 	return Command{Op: opRebalance, Basis: basis, Target: target}
 }
 
+// version is the version of metadata from which on a node understands c. An operation
+// that is not listed came with the newest; a new field of an old one must be listed too.
+func (c *Command) version() int {
+	switch c.Op {
+	case opBirth, opJoin, opAddress, opLeave, opRebalance, opBegin, opCommit, opAbort,
+		opSettle, opExit, opLeft, opVoters, opDown, opUp, opFloor, opBucket:
+		return CommandVersion
+	}
+	return newestCommand
+}
+
 // stamped is c with its version and a request id.
 func (c Command) stamped() Command {
-	c.Version = CommandVersion
+	c.Version = c.version()
 	if c.ReqID == "" {
 		c.ReqID = randomHex(8)
 	}

@@ -16,6 +16,8 @@ type Config struct {
 	ClusterID string // checked against what is found; "" for any
 	Self      Member // this node: id, name, addresses, incarnation
 
+	Capabilities []Capability // of this node, besides Metadata; Self.Caps has their Claims
+
 	// Listener brings raft's connections from other members; the Store closes it.
 	Listener net.Listener
 	// Dial opens a raft connection to a member and verifies whom it has reached.

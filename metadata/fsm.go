@@ -17,6 +17,8 @@ import (
 type fsm struct {
 	state   atomic.Pointer[State] // nil before the birth command; written by raft's goroutine only
 	publish func(*State)
+	fail    func(error) // it cannot go on; the first counts
+	failed  bool        // raft's goroutine only
 }
 
 // applied is what Apply answers to the proposer.
@@ -32,6 +34,14 @@ func (f *fsm) Apply(l *raft.Log) any {
 		return applied{err: wire.Errorf(wire.BadRequest, "command at index %d: %v", l.Index, err)}
 	}
 	old := f.state.Load()
+	if c.Version > newestCommand && old != nil && old.Common(MetadataCapability) >= c.Version {
+		// The others apply it. Nothing that comes behind it would mean the same here.
+		f.failed = true
+		f.fail(fmt.Errorf("%w: raft's log has a command (%s) of version %d, this one knows %d: start the newer version again", ErrNewer, c.Op, c.Version, newestCommand))
+	}
+	if f.failed {
+		return applied{err: wire.Errorf(wire.NotSupported, "this node is of an older version than the cluster's metadata")}
+	}
 	next, err := step(old, &c)
 	if next == nil {
 		return applied{err: err}
@@ -68,6 +78,9 @@ func (f *fsm) Restore(r io.ReadCloser) error {
 	}
 	s, err := Decode(b)
 	if err != nil {
+		if errors.Is(err, ErrNewer) {
+			f.fail(fmt.Errorf("raft's snapshot: %w", err))
+		}
 		return fmt.Errorf("restore snapshot: %w", err)
 	}
 	f.state.Store(s)

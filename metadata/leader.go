@@ -30,6 +30,7 @@ func (s *Store) lead() {
 				up: s.cfg.Up, in: s.cfg.MaxTransfersIn, out: s.cfg.MaxTransfersOut,
 				stalled: watch.stalled, session: func() string { return randomHex(8) },
 			}))
+			s.proposeAll(s.State().adoptions(s.cfg.Capabilities))
 		}
 		select {
 		case <-changed:

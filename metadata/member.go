@@ -36,8 +36,8 @@ type Member struct {
 	Status      MemberStatus `json:"status"`
 	Incarnation uint64       `json:"incarnation"` // counts the node's starts: older addresses never replace newer ones
 	Voter       bool         `json:"voter,omitempty"`
-	Version     string       `json:"version,omitempty"`
-	Caps        []string     `json:"caps,omitempty"`
+	Version     string       `json:"version,omitempty"` // of its software, for people
+	Caps        []string     `json:"caps,omitempty"`    // what it can do: Claims
 
 	Staged bool        `json:"staged,omitempty"` // joining, when the plan is committed: it gets nothing before
 	Home   bool        `json:"home,omitempty"`   // left, because the plan was cleared: it never had anything, and may come again

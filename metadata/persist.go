@@ -48,6 +48,9 @@ func loadState(dir string) (*State, error) {
 		return nil, fmt.Errorf("%w: %s: checksum %08x, recorded %08x", ErrCorruptState, path, sum, sealed.Checksum)
 	}
 	s, err := Decode(sealed.State)
+	if errors.Is(err, ErrNewer) {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: %s: %w", ErrCorruptState, path, err)
 	}

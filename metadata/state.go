@@ -3,6 +3,7 @@ package metadata
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -10,13 +11,10 @@ import (
 	"github.com/ringcore/ringcore/metadata/ring"
 )
 
-// Format is the version of the State's JSON form.
-const Format = 1
-
 // State is all that raft has committed up to one epoch. Nobody changes a State or
 // anything that it points to; step makes a new one that shares what stayed.
 type State struct {
-	Format    int        `json:"format"`
+	Format    int        `json:"format"`               // the newest version of a Command that went into it
 	ClusterID string     `json:"cluster_id"`           // 32 hexadecimal digits
 	GossipKey []byte     `json:"gossip_key,omitempty"` // 32 bytes; clients do not get it
 	Epoch     ring.Epoch `json:"epoch"`                // +1 for each command that changed anything; Ring.Epoch is the same
@@ -37,6 +35,7 @@ type State struct {
 	Transfers []Transfer      `json:"transfers,omitempty"` // open ones, sorted by partition, at most one each
 	Ended     []Ended         `json:"ended,omitempty"`     // newest last, at most endedKept(Q)
 	Floors    []Floor         `json:"floors,omitempty"`    // by partition; nil while none has risen
+	Used      map[string]int  `json:"used,omitempty"`      // lasting capabilities in use, by name: their versions
 	Recent    []string        `json:"recent,omitempty"`    // ids of applied requests, newest last; only in raft's snapshots
 }
 
@@ -164,11 +163,17 @@ func Decode(b []byte) (*State, error) {
 	return s, nil
 }
 
+// ErrNewer reports metadata that a newer version has written, which this one does not
+// understand.
+var ErrNewer = errors.New("made by a newer version")
+
 // check reports what makes s unfit to be served from.
 func (s *State) check() error {
 	switch {
-	case s.Format != Format:
-		return fmt.Errorf("format %d, this version knows %d", s.Format, Format)
+	case s.Format > newestCommand:
+		return fmt.Errorf("%w: it is of format %d, this one knows %d: start the newer version", ErrNewer, s.Format, newestCommand)
+	case s.Format < CommandVersion:
+		return fmt.Errorf("format %d, this version knows %d to %d", s.Format, CommandVersion, newestCommand)
 	case s.ClusterID == "":
 		return fmt.Errorf("no cluster id")
 	case len(s.GossipKey) != gossipKeySize:

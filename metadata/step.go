@@ -14,11 +14,11 @@ import (
 // has changed), BadRequest or NotSupported. s is nil before the cluster's birth, and
 // then it is Unavailable.
 func step(s *State, c *Command) (*State, error) {
-	if c.Version > CommandVersion {
-		return s, wire.Errorf(wire.NotSupported, "command of version %d, this node knows %d", c.Version, CommandVersion)
-	}
 	if s == nil {
 		return born(c)
+	}
+	if can, least := s.common(MetadataCapability, ""); least != nil && c.Version > can {
+		return s, wire.Errorf(wire.NotSupported, "%s needs version %d of metadata, and %s can do %d: upgrade that member first", c.Op, c.Version, least.Name, can)
 	}
 	if c.ReqID != "" && slices.Contains(s.Recent, c.ReqID) {
 		return s, nil
@@ -32,6 +32,7 @@ func step(s *State, c *Command) (*State, error) {
 	if c.ReqID != "" {
 		next.Recent = appendBounded(s.Recent, c.ReqID, recentKept)
 	}
+	next.Format = max(next.Format, c.Version)
 	next.Ring = next.Ring.WithEpoch(next.Epoch)
 	return &next, nil
 }
@@ -91,6 +92,8 @@ func (s *State) apply(c *Command) (changed bool, err error) {
 		return s.commitPlan(c.Plan)
 	case opChange:
 		return s.change(c)
+	case opUse:
+		return s.use(c.Cap, c.CapVer)
 	}
 	return false, wire.Errorf(wire.NotSupported, "unknown command %q", c.Op)
 }

@@ -12,6 +12,9 @@ func (s *State) join(m *Member) (bool, error) {
 	if m == nil || m.ID == "" || m.Name == "" {
 		return false, wire.Errorf(wire.BadRequest, "join: a member needs an id and a name")
 	}
+	if why := s.fits(m); why != "" {
+		return false, wire.Errorf(wire.Refused, "%s", why)
+	}
 	if old, ok := s.Member(m.ID); ok {
 		switch {
 		case old.Gone() && !old.Home:
@@ -67,6 +70,9 @@ func (s *State) address(m *Member) (bool, error) {
 	if m.Incarnation < old.Incarnation {
 		return false, wire.Errorf(wire.Conflict, "node %s has started again since: incarnation %d, now %d",
 			m.ID, m.Incarnation, old.Incarnation)
+	}
+	if why := s.fits(m); why != "" {
+		return false, wire.Errorf(wire.NotSupported, "%s", why)
 	}
 	if sameFace(&old, m) && m.Incarnation == old.Incarnation {
 		return false, nil

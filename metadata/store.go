@@ -38,6 +38,10 @@ type Store struct {
 
 	fetching chan struct{} // one slot: who holds it fetches for all
 
+	failed   chan struct{} // closed when err is set
+	failOnce sync.Once
+	err      error // why the Store cannot go on
+
 	ctx    context.Context // of the goroutines; ended by Close
 	cancel context.CancelFunc
 	wg     sync.WaitGroup // persist, follow, announce, lead, govern
@@ -49,17 +53,18 @@ type Store struct {
 // newer one counts. A corrupt state.json is ErrCorruptState.
 func Open(cfg Config, first *State) (*Store, error) {
 	cfg = cfg.withDefaults()
+	cfg.Self = claiming(cfg.Self)
 	st, loaded, err := openState(&cfg, first)
 	if err != nil {
 		return nil, err
 	}
 	s := &Store{
 		cfg: cfg, waits: cfg.Timing.waits(), self: cfg.Self.ID, log: cfg.Logger.With("component", "metadata"),
-		loaded: loaded, prod: make(chan struct{}, 1), changed: make(chan struct{}), fetching: make(chan struct{}, 1),
+		loaded: loaded, prod: make(chan struct{}, 1), changed: make(chan struct{}), fetching: make(chan struct{}, 1), failed: make(chan struct{}),
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.current.Store(st)
-	s.fsm = &fsm{publish: func(st *State) { s.publish(st) }}
+	s.fsm = &fsm{publish: func(st *State) { s.publish(st) }, fail: s.fail}
 	if s.raft, err = openRaft(&s.cfg, s.waits, s.fsm, st.newborn(s.self), s.log); err != nil {
 		s.cancel()
 		return nil, err
@@ -93,6 +98,9 @@ func openState(cfg *Config, first *State) (st *State, loaded ring.Epoch, err err
 	}
 	if cfg.ClusterID != "" && st.ClusterID != cfg.ClusterID {
 		return nil, 0, fmt.Errorf("open metadata: %s belongs to cluster %s, not %s", cfg.Dir, st.ClusterID, cfg.ClusterID)
+	}
+	if why := st.lacks(&cfg.Self); why != "" {
+		return nil, 0, fmt.Errorf("open metadata: %w: %s", ErrNewer, why)
 	}
 	return st, st.Epoch, nil
 }
@@ -147,6 +155,9 @@ func (s *Store) publish(st *State) bool {
 // another cluster is WrongCluster.
 func (s *Store) Learn(encoded []byte) error {
 	st, err := Decode(encoded)
+	if errors.Is(err, ErrNewer) {
+		s.fail(fmt.Errorf("the cluster's metadata: %w", err))
+	}
 	if err != nil {
 		return wire.Errorf(wire.BadRequest, "learn: %v", err)
 	}
@@ -155,6 +166,20 @@ func (s *Store) Learn(encoded []byte) error {
 	}
 	s.publish(st)
 	return nil
+}
+
+// Failed is closed when the Store cannot go on: the cluster has gone on to what this
+// version of the software does not understand. Err says more.
+func (s *Store) Failed() <-chan struct{} { return s.failed }
+
+// Err is why the Store failed, once Failed is closed.
+func (s *Store) Err() error { return s.err }
+
+func (s *Store) fail(err error) {
+	s.failOnce.Do(func() {
+		s.err = err
+		close(s.failed)
+	})
 }
 
 // encodedState is a State with its two encodings, made when first asked for.

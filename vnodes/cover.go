@@ -27,7 +27,7 @@ func (m *Manager) Cover(ctx context.Context, c *wire.CoverCall, emit func(*wire.
 	if c.For == "" {
 		coverer = (*v.user.Load()).(Coverer)
 	}
-	tx := &Tx{partition: v.id.partition, store: v.store, stop: ctx.Err}
+	tx := &Tx{m: v.m, partition: v.id.partition, store: v.store, stop: ctx.Err}
 	_, err = v.call(func() ([]byte, error) {
 		return nil, coverer.Cover(tx, c.Body, func(it Item) error {
 			if len(c.After) > 0 && bytes.Compare(it.Key, c.After) <= 0 {

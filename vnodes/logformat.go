@@ -93,6 +93,19 @@ func parseHeader(b []byte, number uint64) (segmentInfo, bool) {
 	return segmentInfo{}, false
 }
 
+// newerHeader refuses a header that a newer version has written: taken for garbage, the
+// segment would be replaced, and what it holds lost.
+func newerHeader(b []byte) error {
+	be := binary.BigEndian
+	for ; len(b) >= headerCopy; b = b[headerCopy:] {
+		c := b[:headerCopy]
+		if v := be.Uint32(c[4:]); v > logVersion && be.Uint64(c[8:]) == logMagic && be.Uint32(c) == crc32.Checksum(c[4:], castagnoli()) {
+			return fmt.Errorf("it was made by a newer version of this software (format %d, this version knows %d): start the newer version again", v, logVersion)
+		}
+	}
+	return nil
+}
+
 // entrySeed is what the checksums of a segment's entries begin with.
 func entrySeed(log logID, number uint64) uint32 {
 	var b [24]byte

@@ -118,7 +118,7 @@ func (s *foundSegment) readHeader(fsys fileSystem) (err error) {
 		return err
 	}
 	s.info, s.begun = parseHeader(b, s.number)
-	return nil
+	return newerHeader(b)
 }
 
 func lastBegun(found []foundSegment) int {

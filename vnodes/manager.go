@@ -89,6 +89,8 @@ type Config struct {
 	DiskLow      Mark // free room below which partitions do not move here; see DiskOptions
 	DiskCritical Mark // free room below which writes are refused
 
+	Capability func(name string) int // what Tx.Capability says; always 0 if nil
+
 	AcceptLoss bool  // slots with one replica do without hints that cannot be had
 	HintBytes  int64 // of hints that the node sends in a second; 64 MiB if zero
 

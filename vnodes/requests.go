@@ -58,7 +58,7 @@ func (v *vnode) command(r *wire.Request) {
 		return
 	}
 	tx := &Tx{
-		partition: v.id.partition, bucket: r.Call.Bucket, key: r.Call.Key, store: v.store,
+		m: v.m, partition: v.id.partition, bucket: r.Call.Bucket, key: r.Call.Key, store: v.store,
 		partial: v.id.fallback != "", rename: v.m.cfg.Actor,
 		stamp: func(have Stamp) (Stamp, error) { return v.stamp(have, r.Call.ID) },
 	}
@@ -228,7 +228,7 @@ func (v *vnode) answer(r *wire.Request) ([]byte, error) {
 	if !ok {
 		return nil, wire.Errorf(wire.BadRequest, "service %s answers no queries", v.svc.Name)
 	}
-	tx := &Tx{partition: v.id.partition, bucket: c.Bucket, key: c.Key, store: v.store, partial: v.id.fallback != ""}
+	tx := &Tx{m: v.m, partition: v.id.partition, bucket: c.Bucket, key: c.Key, store: v.store, partial: v.id.fallback != ""}
 	if r.Flags&wire.FlagRecords != 0 {
 		return v.read(tx, q, c.Body)
 	}

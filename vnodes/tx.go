@@ -15,6 +15,7 @@ import (
 // from then on, and whatever the call returns, its caller gets the failure
 // instead and nothing is written. Err tells of it early.
 type Tx struct {
+	m         *Manager // nil in tests
 	partition ring.Partition
 	bucket    string
 	key       []byte
@@ -41,6 +42,16 @@ func (t *Tx) Bucket() string { return t.bucket }
 
 // Key is the key that the command or query is addressed to; empty in coverage calls.
 func (t *Tx) Key() []byte { return t.key }
+
+// Capability is the version of a capability that the cluster goes by now, 0 for none;
+// see the node's. What a record is written in should depend on it: other members, which
+// get the record as it is, may not know a newer form.
+func (t *Tx) Capability(name string) int {
+	if t.m == nil || t.m.cfg.Capability == nil {
+		return 0
+	}
+	return t.m.cfg.Capability(name)
+}
 
 // Err is the first failure of t, nil if there was none.
 func (t *Tx) Err() error { return t.err }

@@ -13,7 +13,7 @@ import (
 
 func (a *app) clusterCommand() *cobra.Command {
 	return group("cluster", "Look at the cluster's members and change them",
-		a.clusterStatus(), a.clusterMembers(), a.clusterJoin(), a.clusterLeave(),
+		a.clusterStatus(), a.clusterMembers(), a.clusterCapabilities(), a.clusterJoin(), a.clusterLeave(),
 		a.clusterDown(), a.clusterForceRemove(), a.clusterReplace(), a.clusterForceReplace(),
 		a.clusterSet(), a.clusterPlan(), a.clusterCommit(), a.clusterClear(),
 	)

@@ -39,12 +39,13 @@ func openNode(ctx context.Context, cfg ringcore.Config) (runningNode, error) {
 // startNames are the flags of start that the file and the environment can set.
 var startNames = []string{
 	"data-dir", "name", "addr", "gossip-addr", "http-addr", "resp-addr", "join", "advertise", "insecure",
-	"zone", "weight", "partitions", "replicas", "storage", "disk-low", "disk-critical", "hint-rate", "accept-loss", "compare-every", "log-level",
+	"zone", "weight", "partitions", "replicas", "storage", "disk-low", "disk-critical", "hint-rate", "accept-loss", "compare-every", "hold", "log-level",
 }
 
 func (a *app) startCommand() *cobra.Command {
 	var cfg ringcore.Config
 	var file, level, hintRate string
+	var hold []string
 	cmd := &cobra.Command{
 		Use:   "start --data-dir DIR",
 		Short: "Run one node",
@@ -75,6 +76,9 @@ func (a *app) startCommand() *cobra.Command {
 			if cfg.Now, err = testClock(a.getenv, time.Now()); err != nil {
 				return err
 			}
+			if err := a.versions(&cfg, hold); err != nil {
+				return err
+			}
 			return a.start(cmd.Context(), cfg)
 		},
 	}
@@ -95,6 +99,7 @@ func (a *app) startCommand() *cobra.Command {
 	f.StringVar(&hintRate, "hint-rate", "", "bytes of hints sent to their owners in a second (64MiB)")
 	f.BoolVar(&cfg.AcceptLoss, "accept-loss", false, "with one replica, answer although a node that may have taken writes cannot be reached")
 	f.DurationVar(&cfg.CompareEvery, "compare-every", 10*time.Minute, "how often replicas are compared, besides when a node comes back; negative for never")
+	f.StringSliceVar(&hold, "hold", nil, "NAME=VERSION of capabilities that this node is not to go beyond, so that the version before can come back")
 	f.StringVar(&level, "log-level", "info", "debug, info, warn or error")
 	f.StringVar(&file, "config", "", "TOML file with settings")
 	return cmd
