@@ -29,7 +29,8 @@ const (
 type raftNode struct {
 	*raft.Raft
 	trans *raft.NetworkTransport
-	logs  *raftboltdb.BoltStore
+	logs  *boundedLogs
+	bolt  *raftboltdb.BoltStore
 	stop  context.CancelFunc // of what waits for room on the disk
 	waits waits
 }
@@ -49,7 +50,7 @@ func openRaft(cfg *Config, w waits, f *fsm, bootstrap bool, log *slog.Logger) (_
 		return nil, fmt.Errorf("open raft log: %w", err)
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	n := &raftNode{logs: logs, waits: w, stop: stop}
+	n := &raftNode{logs: newBoundedLogs(cfg.wrapLogs(logs), w.hung, log), bolt: logs, waits: w, stop: stop}
 	n.trans = raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 		Stream: newStreamLayer(cfg), MaxPool: poolSize, Timeout: w.rpc, Logger: hlog, MsgpackUseNewTimeFormat: true,
 	})
@@ -71,7 +72,7 @@ func openRaft(cfg *Config, w waits, f *fsm, bootstrap bool, log *slog.Logger) (_
 			return nil, err
 		}
 	}
-	if n.Raft, err = raft.NewRaft(conf, f, logs, &patientStable{logs, ctx, log}, snaps, n.trans); err != nil {
+	if n.Raft, err = raft.NewRaft(conf, f, n.logs, &patientStable{logs, ctx, log}, snaps, n.trans); err != nil {
 		return nil, fmt.Errorf("start raft: %w", err)
 	}
 	return n, nil
@@ -113,7 +114,8 @@ func (n *raftNode) close() error {
 	if n.Raft != nil {
 		err = errors.Join(err, n.Shutdown().Error())
 	}
-	return errors.Join(err, n.logs.Close())
+	n.logs.wait()
+	return errors.Join(err, n.bolt.Close())
 }
 
 // leads reports whether this node believes to be the leader; it may learn up to a
