@@ -25,6 +25,9 @@ type core struct {
 	n         *Node
 	clusterID string
 	self      metadata.Member
+	// generation is that of the metadata, which never changes while the core is open. Set
+	// before anything listens.
+	generation wire.Generation
 
 	live    *dataplane.Liveness
 	server  *dataplane.Server
@@ -64,6 +67,14 @@ func (c *core) open(first *metadata.State) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("make the cluster's folder: %w", err)
 	}
+	st, err := newestState(dir, first)
+	if err != nil {
+		return err
+	}
+	if st != nil {
+		c.generation = st.Generation()
+		who.Generation = c.generation
+	}
 	c.book = openBook(filepath.Join(dir, "peers.json"), c.n.log)
 	c.live = dataplane.NewLiveness(c.self.ID)
 	c.peers = dataplane.NewPeers(dataplane.PeersConfig{
@@ -72,7 +83,7 @@ func (c *core) open(first *metadata.State) error {
 	})
 	c.server = dataplane.NewServer(dataplane.ServerConfig{
 		Identity: who, Requests: requests{c}, Streams: streams{c}, Strangers: strangers{c},
-		Member: c.isMember, Epoch: c.epoch, Logger: c.n.log,
+		Member: c.isMember, Epoch: c.epoch, OtherGeneration: c.otherGeneration, Logger: c.n.log,
 	})
 	timing := metadata.LAN
 	if c.n.cfg.OneMachine {
@@ -93,7 +104,8 @@ func (c *core) open(first *metadata.State) error {
 	if err := c.openGossip(who); err != nil {
 		return err
 	}
-	if err := c.openVnodes(filepath.Join(dir, "vnodes"), first != nil); err != nil {
+	fresh := first != nil && c.n.id.ClusterID != c.clusterID // else only the metadata is new
+	if err := c.openVnodes(filepath.Join(dir, "vnodes"), fresh); err != nil {
 		return err
 	}
 	c.router = dataplane.NewRouter(dataplane.RouterConfig{
@@ -105,6 +117,18 @@ func (c *core) open(first *metadata.State) error {
 	c.tasks.Go(c.watchState)
 	c.tasks.Go(c.watchStorage)
 	return nil
+}
+
+// newestState is the State that metadata will open with; nil if there is none.
+func newestState(dir string, first *metadata.State) (*metadata.State, error) {
+	st, err := metadata.Load(dir)
+	if err != nil {
+		return nil, fmt.Errorf("open the cluster's metadata: %w", err)
+	}
+	if st == nil || first != nil && first.Epoch > st.Epoch {
+		st = first
+	}
+	return st, nil
 }
 
 // watchStorage stops the node when its commit log or its journal is lost: what it would say of

@@ -23,7 +23,8 @@ type identity struct {
 	ClusterID   string      `json:"cluster_id,omitempty"` // empty before birth or join
 	Storage     string      `json:"storage"`
 	Left        bool        `json:"left,omitempty"`
-	Join        *joinIntent `json:"join,omitempty"` // a join under way: resumed after a crash
+	Outlived    string      `json:"outlived,omitempty"` // why the recovered cluster cannot use this node's records; it never starts again
+	Join        *joinIntent `json:"join,omitempty"`     // a join under way: resumed after a crash
 }
 
 // joinIntent is what a node means to do from before it asks to be admitted until

@@ -35,12 +35,22 @@ type raftNode struct {
 	waits waits
 }
 
-func makeDirs(dir string) error { return os.MkdirAll(filepath.Join(dir, raftDir), 0o700) }
+// raftFolder is where raft of a generation keeps its log. The folder of one generation
+// is never used for another: what the lost majority had committed there counts no more.
+func raftFolder(dir string, generation uint64) string {
+	if generation == 0 {
+		return filepath.Join(dir, raftDir)
+	}
+	return filepath.Join(dir, fmt.Sprintf("%s-%d", raftDir, generation))
+}
 
-// openRaft starts raft in the cluster's folder. bootstrap makes this node the only
-// voter of a new raft, unless one is there already.
-func openRaft(cfg *Config, w waits, f *fsm, bootstrap bool, log *slog.Logger) (_ *raftNode, err error) {
-	dir, hlog := filepath.Join(cfg.Dir, raftDir), hclogger{log: log}
+// openRaft starts raft in the folder of st's generation. If st founds that generation
+// this node becomes the only voter of a new raft, unless one is there already.
+func openRaft(cfg *Config, w waits, f *fsm, st *State, log *slog.Logger) (_ *raftNode, err error) {
+	dir, hlog := raftFolder(cfg.Dir, st.Generation().N), hclogger{log: log}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make raft's folder: %w", err)
+	}
 	path := filepath.Join(dir, "log.bolt")
 	logs, err := raftboltdb.New(raftboltdb.Options{
 		Path:                    path,
@@ -67,7 +77,7 @@ func openRaft(cfg *Config, w waits, f *fsm, bootstrap bool, log *slog.Logger) (_
 		return nil, fmt.Errorf("open raft snapshots: %w", err)
 	}
 	conf := raftConfig(raft.ServerID(cfg.Self.ID), w, hlog)
-	if bootstrap {
+	if st.founded(cfg.Self.ID) {
 		if err := bootstrapRaft(conf, logs, snaps, n.trans); err != nil {
 			return nil, err
 		}

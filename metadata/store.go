@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -60,7 +61,7 @@ func Open(cfg Config, first *State) (*Store, error) {
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.current.Store(st)
 	s.fsm = &fsm{publish: func(st *State) { s.publish(st) }}
-	if s.raft, err = openRaft(&s.cfg, s.waits, s.fsm, st.newborn(s.self), s.log); err != nil {
+	if s.raft, err = openRaft(&s.cfg, s.waits, s.fsm, st, s.log); err != nil {
 		s.cancel()
 		return nil, err
 	}
@@ -73,7 +74,7 @@ func Open(cfg Config, first *State) (*Store, error) {
 
 // openState finds the State to begin with, and makes it durable if it is not yet.
 func openState(cfg *Config, first *State) (st *State, loaded ring.Epoch, err error) {
-	if err := makeDirs(cfg.Dir); err != nil {
+	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
 		return nil, 0, fmt.Errorf("open metadata: %w", err)
 	}
 	st, err = loadState(cfg.Dir)
@@ -133,7 +134,7 @@ func (s *Store) WaitEpoch(ctx context.Context, epoch ring.Epoch) error {
 func (s *Store) publish(st *State) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if have := s.current.Load(); st.Epoch <= have.Epoch || st.ClusterID != have.ClusterID {
+	if have := s.current.Load(); st.Epoch <= have.Epoch || st.ClusterID != have.ClusterID || st.Generation() != have.Generation() {
 		return false
 	}
 	s.current.Store(st)
@@ -144,7 +145,7 @@ func (s *Store) publish(st *State) bool {
 }
 
 // Learn takes a newer State from another node. An older one is ignored; one of
-// another cluster is WrongCluster.
+// another cluster or generation is WrongCluster: a Store lives in one generation.
 func (s *Store) Learn(encoded []byte) error {
 	st, err := Decode(encoded)
 	if err != nil {
@@ -152,6 +153,9 @@ func (s *Store) Learn(encoded []byte) error {
 	}
 	if own := s.State().ClusterID; st.ClusterID != own {
 		return wire.Errorf(wire.WrongCluster, "state of cluster %s, this node is in %s", st.ClusterID, own)
+	}
+	if own := s.State().Generation(); st.Generation() != own {
+		return wire.Errorf(wire.WrongCluster, "state of generation %v, this node is in %v", st.Generation(), own)
 	}
 	s.publish(st)
 	return nil
