@@ -76,6 +76,8 @@ func (a *api) routes() []route {
 		{"PUT", "/v1/buckets/{bucket}", `{"siblings":true,"w":"all"}: changes those that are named`, a.putBucket},
 		{"POST", "/v1/cluster/join", `{"seed":"host:port","commit":true}: this node joins that cluster`, a.postJoin},
 		{"POST", "/v1/cluster/leave", `{"node":"n2","commit":true}: a member hands off and leaves`, a.postLeave},
+		{"POST", "/v1/node/drain", "this node hands leadership and coordination over, before a stop", a.postDrain(true)},
+		{"POST", "/v1/node/resume", "this node takes part again", a.postDrain(false)},
 	}
 	for _, l := range laterRoutes {
 		routes = append(routes, route{l.method, l.path, "", later(l.feature)})
@@ -93,8 +95,6 @@ var laterRoutes = []struct{ method, path, feature string }{
 	{"GET", "/v1/cluster/plan", "staging and planning changes"},
 	{"DELETE", "/v1/cluster/plan", "staging and planning changes"},
 	{"POST", "/v1/cluster/commit", "committing a plan"},
-	{"POST", "/v1/node/drain", "draining a node"},
-	{"POST", "/v1/node/resume", "draining a node"},
 }
 
 // kvRoutes mounts kv. The lines without a handler are for the index page.

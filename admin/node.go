@@ -37,6 +37,9 @@ type Changes interface {
 	// Leave begins the leaving of a member; it is over when the member has handed off
 	// all that it owns.
 	Leave(ctx context.Context, req LeaveRequest) error
+	// Drain makes this node one that is about to stop, or, with on false, ends that. It
+	// returns when the cluster knows it and another voter leads, if there is one.
+	Drain(ctx context.Context, on bool) error
 	// Repair begins to compare every record of the partitions asked for on all their
 	// replicas, and returns at once.
 	Repair(ctx context.Context, req RepairRequest) (RepairStarted, error)

@@ -28,6 +28,7 @@ type MemberView struct {
 	PendingSlots int    `json:"pending_slots"`
 	Voter        bool   `json:"voter"`
 	Leader       bool   `json:"leader"`
+	Draining     bool   `json:"draining,omitempty"` // about to stop: others coordinate in its place
 }
 
 // TransfersView is the answer to GET /v1/transfers.

@@ -38,6 +38,7 @@ type Member struct {
 	Voter       bool         `json:"voter,omitempty"`
 	Version     string       `json:"version,omitempty"`
 	Caps        []string     `json:"caps,omitempty"`
+	Draining    bool         `json:"draining,omitempty"` // about to stop: others lead and coordinate in its place
 }
 
 // Stays reports whether the member is to own a share of the ring.
@@ -52,13 +53,14 @@ func (m *Member) Gone() bool { return m.Status == StatusLeft }
 func sameFace(a, b *Member) bool {
 	return a.Name == b.Name && a.Addr == b.Addr && a.GossipAddr == b.GossipAddr &&
 		a.HTTPAddr == b.HTTPAddr && a.RESPAddr == b.RESPAddr &&
-		a.Version == b.Version && slices.Equal(a.Caps, b.Caps)
+		a.Version == b.Version && slices.Equal(a.Caps, b.Caps) && a.Draining == b.Draining
 }
 
 // wear copies from b what sameFace compares.
 func (m *Member) wear(b *Member) {
 	m.Name, m.Addr, m.GossipAddr, m.HTTPAddr, m.RESPAddr = b.Name, b.Addr, b.GossipAddr, b.HTTPAddr, b.RESPAddr
 	m.Version, m.Caps, m.Incarnation = b.Version, slices.Clone(b.Caps), b.Incarnation
+	m.Draining = b.Draining
 }
 
 func compareMember(m Member, id ring.NodeID) int { return cmp.Compare(m.ID, id) }

@@ -28,9 +28,10 @@ type Store struct {
 	loaded ring.Epoch    // of the state.json found when opened
 	prod   chan struct{} // one slot: there is a newer State to persist
 
-	current atomic.Pointer[State] // newest seen; written under mu
-	cache   atomic.Pointer[encodedState]
-	leading atomic.Bool // this node leads, and has applied what others committed; set by lead
+	current  atomic.Pointer[State] // newest seen; written under mu
+	cache    atomic.Pointer[encodedState]
+	draining atomic.Bool // what this node says of itself; see Drain
+	leading  atomic.Bool // this node leads, and has applied what others committed; set by lead
 
 	mu       sync.Mutex    // held only to read or change the fields below
 	changed  chan struct{} // closed when current changes, then replaced

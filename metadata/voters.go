@@ -77,6 +77,12 @@ func nextElectorate(e electorate) action {
 	if idle := e.idle(want); len(idle) > 0 {
 		return action{kind: dismiss, nodes: idle}
 	}
+	if e.draining(e.self) {
+		heir := func(id ring.NodeID) bool { return id != e.self && e.up(id) && !e.draining(id) }
+		if i := slices.IndexFunc(want, heir); i >= 0 {
+			return action{kind: yield, nodes: want[i : i+1]}
+		}
+	}
 	return action{kind: stay}
 }
 
@@ -93,6 +99,11 @@ func (e *electorate) dead(of []ring.NodeID) []ring.NodeID {
 		return nil
 	}
 	return slices.DeleteFunc(slices.Clone(of), func(id ring.NodeID) bool { return !e.silent(id) })
+}
+
+// draining reports whether a member is about to stop.
+func (e *electorate) draining(id ring.NodeID) bool {
+	return slices.ContainsFunc(e.members, func(m Member) bool { return m.ID == id && m.Draining })
 }
 
 // idle are the listeners that may go. One that is away stays until it is back, or is

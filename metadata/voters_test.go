@@ -9,15 +9,15 @@ import (
 	"github.com/ringcore/ringcore/metadata/ring"
 )
 
-// electorateOf reads members: "a" valid, "a-" exiting, "a~" leaving, "a!" not up, "a!!" for long;
+// electorateOf reads members: "a" valid, "a-" exiting, "a~" leaving, "a!" not up, "a!!" for long, "a=" draining;
 // "a/z" in zone z. The leader is the first voter.
 func electorateOf(members, voters, listeners string) electorate {
 	e := electorate{voters: ids(voters), listeners: ids(listeners)}
 	down, long := map[ring.NodeID]bool{}, map[ring.NodeID]bool{}
 	for _, w := range strings.Fields(members) {
 		w, zone, _ := strings.Cut(w, "/")
-		name := strings.TrimRight(w, "-~!")
-		m := Member{ID: nodeID(name), Name: name, Zone: zone, Status: StatusValid}
+		name := strings.TrimRight(w, "-~!=")
+		m := Member{ID: nodeID(name), Name: name, Zone: zone, Status: StatusValid, Draining: strings.Contains(w, "=")}
 		if strings.Contains(w, "-") {
 			m.Status = StatusExiting
 		}
@@ -83,6 +83,8 @@ func TestNextElectorate(t *testing.T) {
 		{"two of five are dead", "a b c d!! e!! f g", "a b c d e", "f g", "relieve f g"},
 		{"one of two can be relieved", "a b c d!! e!! f g!", "a b c d e", "f", "relieve f"},
 		{"three of five: nothing", "a b c!! d!! e!! f g", "a b c d e", "f g", "dismiss f g"},
+		{"a draining leader hands over", "a= b= c", "a b c", "", "yield c"},
+		{"to one that is up and stays", "a= b! c=", "a b c", "", "stay"},
 		{"nobody to hand over to", "a- b!", "a", "", "stay"},
 	} {
 		got := nextElectorate(electorateOf(c.members, c.voters, c.listeners))

@@ -108,6 +108,8 @@ func (f *fakeCluster) Join(_ context.Context, req admin.JoinRequest) error {
 	return nil
 }
 
+func (f *fakeCluster) Drain(context.Context, bool) error { return nil }
+
 func (f *fakeCluster) Leave(_ context.Context, req admin.LeaveRequest) error {
 	if !slices.Contains(fakeNames, req.Node) {
 		return wire.Errorf(wire.NotFound, "there is no member %s", req.Node)
