@@ -45,7 +45,7 @@ func openBook(path string, log *slog.Logger) *addressBook {
 
 // put notes what a node says of itself.
 func (b *addressBook) put(i wire.Introduction) {
-	i.Epoch = 0
+	i.Epoch, i.Generation = 0, wire.Generation{}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	id := ring.NodeID(i.NodeID)
@@ -89,6 +89,7 @@ func (c *core) introduction() wire.Introduction {
 	return wire.Introduction{
 		ClusterID: c.clusterID, NodeID: string(c.self.ID), Name: c.self.Name, Addr: c.self.Addr,
 		GossipAddr: c.self.GossipAddr, HTTPAddr: c.self.HTTPAddr, RESPAddr: c.self.RESPAddr,
+		Generation: c.generation,
 	}
 }
 
@@ -102,6 +103,10 @@ func (c *core) heardOf(i wire.Introduction, alive bool) {
 
 // sawEpoch notices that another node knows newer metadata.
 func (c *core) sawEpoch(from ring.NodeID, epoch uint64) {
+	if g := ring.Epoch(epoch).Generation(); g != c.generation.N {
+		c.outdated(from, g) // nothing can be fetched across generations
+		return
+	}
 	if !c.hasMeta.Load() || epoch <= c.epoch() || c.fetching.Swap(true) {
 		return
 	}

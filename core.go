@@ -27,6 +27,9 @@ type core struct {
 	self      metadata.Member
 	staged    bool // this node's join was only staged when it was last heard of
 	caps      capabilities
+	// generation is that of the metadata, which never changes while the core is open. Set
+	// before anything listens.
+	generation wire.Generation
 
 	live    *dataplane.Liveness
 	server  *dataplane.Server
@@ -66,6 +69,14 @@ func (c *core) open(first *metadata.State) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("make the cluster's folder: %w", err)
 	}
+	st, err := newestState(dir, first)
+	if err != nil {
+		return err
+	}
+	if st != nil {
+		c.generation = st.Generation()
+		who.Generation = c.generation
+	}
 	c.book = openBook(filepath.Join(dir, "peers.json"), c.n.log)
 	c.live = dataplane.NewLiveness(c.self.ID)
 	c.peers = dataplane.NewPeers(dataplane.PeersConfig{
@@ -74,7 +85,7 @@ func (c *core) open(first *metadata.State) error {
 	})
 	c.server = dataplane.NewServer(dataplane.ServerConfig{
 		Identity: who, Requests: requests{c}, Streams: streams{c}, Strangers: strangers{c},
-		Member: c.isMember, Epoch: c.epoch, Logger: c.n.log,
+		Member: c.isMember, Epoch: c.epoch, OtherGeneration: c.otherGeneration, Logger: c.n.log,
 	})
 	timing := metadata.LAN
 	if c.n.cfg.OneMachine {
@@ -95,18 +106,31 @@ func (c *core) open(first *metadata.State) error {
 	if err := c.openGossip(who); err != nil {
 		return err
 	}
-	if err := c.openVnodes(filepath.Join(dir, "vnodes"), first != nil); err != nil {
+	fresh := first != nil && c.n.id.ClusterID != c.clusterID // else only the metadata is new
+	if err := c.openVnodes(filepath.Join(dir, "vnodes"), fresh); err != nil {
 		return err
 	}
 	c.router = dataplane.NewRouter(dataplane.RouterConfig{
 		Self: c.self.ID, Rings: rings{c}, Local: c.vnodes, Peers: c.peers, Up: c.live.MaybeUp, Held: c.vnodes.Held, Buckets: c.bucket, Logger: c.n.log,
 		Members: func() []ring.NodeID { return append(c.others(), c.self.ID) },
-		Repairs: c.vnodes,
+		Repairs: c.vnodes, Draining: c.isDraining,
 	})
 	c.tasks.Go(c.keepInTouch)
 	c.tasks.Go(c.watchState)
 	c.tasks.Go(c.watchStorage)
 	return nil
+}
+
+// newestState is the State that metadata will open with; nil if there is none.
+func newestState(dir string, first *metadata.State) (*metadata.State, error) {
+	st, err := metadata.Load(dir)
+	if err != nil {
+		return nil, fmt.Errorf("open the cluster's metadata: %w", err)
+	}
+	if st == nil || first != nil && first.Epoch > st.Epoch {
+		st = first
+	}
+	return st, nil
 }
 
 // watchStorage stops the node when its commit log or its journal is lost: what it would say of

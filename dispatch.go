@@ -18,9 +18,10 @@ func (h requests) Serve(r *dataplane.Request) {
 	c := h.c
 	switch r.Op {
 	case wire.OpCommand, wire.OpQuery, wire.OpCover, wire.OpEffect, wire.OpRead, wire.OpHintStores:
+		why := c.n.away()
 		switch {
-		case c.n.joining.Load():
-			r.Reply(wire.Unavailable, c.epoch(), []byte("this node is joining another cluster"))
+		case why != "":
+			r.Reply(wire.Unavailable, c.epoch(), []byte(why))
 		case r.From != "" && !c.isCurrent(r.From):
 			r.Reply(wire.NotMember, c.epoch(), []byte("the calling node has left the cluster"))
 		default:
@@ -91,6 +92,9 @@ func (h streams) ServeStream(ctx context.Context, s *dataplane.Stream) {
 	if err != nil {
 		return
 	}
+	if h.c.n.outdated.Load() {
+		return
+	}
 	if first.Op == wire.OpCover {
 		h.c.router.ServeStream(ctx, s, first)
 		return
@@ -109,6 +113,7 @@ func (h strangers) Serve(r *dataplane.Request) {
 		var i wire.Introduction
 		if json.Unmarshal(r.Body, &i) == nil && i.ClusterID == c.clusterID && c.isCurrent(ring.NodeID(i.NodeID)) {
 			c.book.put(i) // it has been restarted elsewhere
+			c.otherGeneration(ring.NodeID(i.NodeID), i.Generation)
 		}
 		me := c.introduction()
 		me.Epoch = c.epoch()

@@ -27,9 +27,10 @@ type identity struct {
 	ClusterID   string      `json:"cluster_id,omitempty"` // empty before birth or join
 	Storage     string      `json:"storage"`
 	Left        bool        `json:"left,omitempty"`
-	Forced      bool        `json:"forced,omitempty"` // left because it was removed by force
-	Home        string      `json:"home,omitempty"`   // the cluster to return to if the staged join is cleared
-	Join        *joinIntent `json:"join,omitempty"`   // a join under way: resumed after a crash
+	Forced      bool        `json:"forced,omitempty"`   // left because it was removed by force
+	Home        string      `json:"home,omitempty"`     // the cluster to return to if the staged join is cleared
+	Outlived    string      `json:"outlived,omitempty"` // why the recovered cluster cannot use this node's records; it never starts again
+	Join        *joinIntent `json:"join,omitempty"`     // a join under way: resumed after a crash
 }
 
 // joinIntent is what a node means to do from before it asks to be admitted until

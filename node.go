@@ -40,8 +40,10 @@ type Node struct {
 	core     atomic.Pointer[core] // nil while the node belongs to no cluster
 	joining  atomic.Bool          // commands are refused: the node is on its way to another cluster
 	joinErr  atomic.Pointer[error]
-	changed  chan struct{} // closed and replaced under mu when core or joining changes
-	done     chan struct{} // closed when the node has stopped
+	outdated atomic.Bool          // commands are refused: the cluster was recovered, and this node has not followed yet
+	newer    chan newerGeneration // of one: what outdated was set for
+	changed  chan struct{}        // closed and replaced under mu when core or joining changes
+	done     chan struct{}        // closed when the node has stopped
 	doneOnce sync.Once
 	closeErr error
 	failure  atomic.Pointer[error] // why the node stops by itself
@@ -73,7 +75,7 @@ func Open(ctx context.Context, cfg Config) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &Node{cfg: cfg, log: cfg.Logger.With("node", cfg.Name), dir: dir, caps: caps, changed: make(chan struct{}), done: make(chan struct{})}
+	n := &Node{cfg: cfg, log: cfg.Logger.With("node", cfg.Name), dir: dir, caps: caps, changed: make(chan struct{}), newer: make(chan newerGeneration, 1), done: make(chan struct{})}
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	if err := n.start(ctx); err != nil {
 		return nil, errors.Join(err, n.Close())
@@ -103,6 +105,7 @@ func (n *Node) start(ctx context.Context) error {
 		return err
 	}
 	n.tasks.Go(n.accept)
+	n.tasks.Go(n.followGenerations)
 	n.doors.serve(n)
 	return nil
 }
@@ -119,6 +122,9 @@ func (n *Node) loadIdentity() error {
 	if id.Left {
 		return fmt.Errorf("node %s (%s) has left its cluster, and its id is never admitted again: start with an empty data directory "+
 			"to make a new node; this one, %s, can be deleted", id.Name, id.NodeID, n.dir.path)
+	}
+	if id.Outlived != "" {
+		return outlivedError(n.dir.path, id.Outlived)
 	}
 	storage := n.cfg.Storage
 	if storage == "" {

@@ -78,8 +78,9 @@ func (n *Node) serving() (*core, error) {
 	switch {
 	case c == nil:
 		return nil, wire.Errorf(wire.Unavailable, "this node belongs to no cluster yet: %s", n.waitingFor())
-	case n.joining.Load():
-		return nil, wire.Errorf(wire.Unavailable, "this node is joining another cluster and serves nothing until it has")
+	}
+	if why := n.away(); why != "" {
+		return nil, wire.Errorf(wire.Unavailable, "%s", why)
 	}
 	return c, nil
 }

@@ -74,7 +74,7 @@ func (v view) Members(context.Context) ([]admin.MemberView, error) {
 			Name: m.Name, ID: string(m.ID), Status: string(m.Status), Up: c.live.Up(m.ID),
 			Addr: m.Addr, HTTP: m.HTTPAddr, RESP: m.RESPAddr, Zone: m.Zone, Weight: m.Weight,
 			Owned: now[m.ID].Owned, Slots: now[m.ID].Slots, PendingOwned: then[m.ID].Owned, PendingSlots: then[m.ID].Slots,
-			Voter: m.Voter, Leader: m.ID == leader, Version: m.Version, Capabilities: append([]string{}, m.Caps...),
+			Voter: m.Voter, Leader: m.ID == leader, Draining: m.Draining, Version: m.Version, Capabilities: append([]string{}, m.Caps...),
 		})
 	}
 	slices.SortFunc(all, func(a, b admin.MemberView) int { return cmp.Compare(a.Name, b.Name) })
@@ -220,12 +220,13 @@ func (v view) Ready() (bool, []admin.Check) {
 			leader.Detail = "no leader is known: data is served, the ring cannot change"
 		}
 	}
-	checks := []admin.Check{member, leader} // requests do not need the leader, nor do reads need room
+	drain := v.n.drainCheck()
+	checks := []admin.Check{member, drain, leader} // requests do not need the leader, nor do reads need room
 	if core := v.n.core.Load(); core != nil && core.vnodes != nil {
 		checks = append(checks, core.storageChecks()...)
 		checks = append(checks, faultCheck(core.vnodes.Faults()))
 	}
-	return member.OK, checks
+	return member.OK && drain.OK, checks
 }
 
 // Events subscribes to what happens from now on.

@@ -77,18 +77,10 @@ func (a *api) routes() []route {
 		{"GET", "/v1/buckets/{bucket}", "the bucket's properties", a.getBucket},
 		{"PUT", "/v1/buckets/{bucket}", `{"siblings":true,"w":"all"}: changes those that are named`, a.putBucket},
 		{"POST", "/v1/cluster/join", `{"seed":"host:port"}: this node joins that cluster; staged, unless "commit":true`, a.postJoin},
+		{"POST", "/v1/node/drain", "this node hands leadership and coordination over, before a stop", a.postDrain(true)},
+		{"POST", "/v1/node/resume", "this node takes part again", a.postDrain(false)},
 	}
-	routes = append(routes, a.planRoutes()...)
-	for _, l := range laterRoutes {
-		routes = append(routes, route{l.method, l.path, "", later(l.feature)})
-	}
-	return routes
-}
-
-// laterRoutes are known and answered with not_supported.
-var laterRoutes = []struct{ method, path, feature string }{
-	{"POST", "/v1/node/drain", "draining a node"},
-	{"POST", "/v1/node/resume", "draining a node"},
+	return append(routes, a.planRoutes()...)
 }
 
 // kvRoutes mounts kv. The lines without a handler are for the index page.

@@ -33,10 +33,3 @@ func answerChange(w http.ResponseWriter, r *http.Request, err error) {
 	}
 	writeJSON(w, http.StatusOK, committed{true})
 }
-
-// later answers for a feature that is known and not there yet.
-func later(feature string) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		problem.Write(w, r, wire.Errorf(wire.NotSupported, "%s comes with a later version", feature))
-	}
-}

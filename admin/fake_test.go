@@ -125,6 +125,15 @@ func (f *fakeNode) Join(_ context.Context, req admin.JoinRequest) error {
 	return f.err
 }
 
+func (f *fakeNode) Drain(_ context.Context, on bool) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.err == nil {
+		f.notReady = on
+	}
+	return f.err
+}
+
 func (f *fakeNode) Bucket(context.Context, string) (wire.BucketProps, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -40,6 +40,9 @@ type Changes interface {
 	// Join makes this node a member of the cluster that the seed belongs to, at once or,
 	// if the request says so, with that cluster's plan.
 	Join(ctx context.Context, req JoinRequest) error
+	// Drain makes this node one that is about to stop, or, with on false, ends that. It
+	// returns when the cluster knows it and another voter leads, if there is one.
+	Drain(ctx context.Context, on bool) error
 	// Repair begins to compare every record of the partitions asked for on all their
 	// replicas, and returns at once.
 	Repair(ctx context.Context, req RepairRequest) (RepairStarted, error)

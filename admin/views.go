@@ -28,7 +28,8 @@ type MemberView struct {
 	PendingSlots int    `json:"pending_slots"`
 	Voter        bool   `json:"voter"`
 	Leader       bool   `json:"leader"`
-	Version      string `json:"version"` // of its software, as it says
+	Draining     bool   `json:"draining,omitempty"` // about to stop: others coordinate in its place
+	Version      string `json:"version"`            // of its software, as it says
 
 	Capabilities []string `json:"capabilities"` // what it can do, "name=newest" or "name=oldest-newest"
 }

@@ -195,14 +195,23 @@ func (c *Client) give(ctx context.Context, r *request, to *route) error {
 }
 
 // pick is the node to ask next for partition p: those that hold it and may be
-// read, in slot order, then any other; those that failed lately after all these;
-// nil if all have been tried.
+// read, in slot order, those that are about to stop last of them, then any other;
+// those that failed lately after all these; nil if all have been tried.
 func (v *view) pick(p ring.Partition, tried []*peer) *peer {
 	replicas := v.ring.Assignments[p].Replicas
+	var stopping *peer
 	for _, x := range replicas {
 		if q := v.peers[x.Node]; q != nil && !x.CatchingUp && !slices.Contains(tried, q) && q.usable() {
-			return q
+			if !v.draining[q] {
+				return q
+			}
+			if stopping == nil {
+				stopping = q
+			}
 		}
+	}
+	if stopping != nil {
+		return stopping
 	}
 	var shunned *peer
 	for i := range v.order {

@@ -16,7 +16,8 @@ type view struct {
 	check     uint32 // short form of clusterID
 	ring      *ring.Ring
 	peers     map[ring.NodeID]*peer
-	order     []*peer // the same, by id
+	order     []*peer        // the same, by id
+	draining  map[*peer]bool // those that are about to stop
 }
 
 // clusterState is what the client reads of the JSON that answers OpRing.
@@ -25,10 +26,11 @@ type clusterState struct {
 	Epoch     ring.Epoch `json:"epoch"`
 	Ring      *ring.Ring `json:"ring"`
 	Members   []struct {
-		ID     ring.NodeID `json:"id"`
-		Name   string      `json:"name"`
-		Addr   string      `json:"addr"`
-		Status string      `json:"status"`
+		ID       ring.NodeID `json:"id"`
+		Name     string      `json:"name"`
+		Addr     string      `json:"addr"`
+		Status   string      `json:"status"`
+		Draining bool        `json:"draining"`
 	} `json:"members"`
 }
 
@@ -54,7 +56,7 @@ func parseState(body []byte) (*clusterState, error) {
 // newView makes the view of s. It keeps the peers of old that are the same node at
 // the same address, with their connections.
 func newView(c *Client, s *clusterState, old *view) *view {
-	v := &view{clusterID: s.ClusterID, check: check(s.ClusterID), ring: s.Ring, peers: map[ring.NodeID]*peer{}}
+	v := &view{clusterID: s.ClusterID, check: check(s.ClusterID), ring: s.Ring, peers: map[ring.NodeID]*peer{}, draining: map[*peer]bool{}}
 	for _, m := range s.Members {
 		if m.Status == statusLeft || m.Addr == "" {
 			continue
@@ -67,6 +69,9 @@ func newView(c *Client, s *clusterState, old *view) *view {
 		}
 		v.peers[m.ID] = p
 		v.order = append(v.order, p)
+		if m.Draining {
+			v.draining[p] = true
+		}
 	}
 	return v
 }

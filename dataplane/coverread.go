@@ -60,7 +60,8 @@ func (a *coverRead) attempt(ctx context.Context, partly bool) error {
 	return err
 }
 
-// choose picks the hints and need readable slots, this node first.
+// choose picks the hints and need readable slots, this node first, and those of nodes
+// that are about to stop only if there are too few others.
 func (a *coverRead) choose(slots []ring.Replica, need int) error {
 	r := a.c.r
 	a.parts = a.parts[:0]
@@ -75,15 +76,17 @@ func (a *coverRead) choose(slots []ring.Replica, need int) error {
 		start = me
 	}
 	up, got := 0, 0
-	for j := range k {
-		s := &slots[(start+j)%k]
-		if s.CatchingUp || s.Node != r.self && !r.up(s.Node) {
-			continue
-		}
-		up++
-		if part := (coverPart{node: s.Node}); got < need && !slices.Contains(a.bad, part) {
-			a.parts = append(a.parts, part)
-			got++
+	for _, draining := range []bool{false, true} {
+		for j := range k {
+			s := &slots[(start+j)%k]
+			if s.CatchingUp || s.Node != r.self && !r.up(s.Node) || r.drain(s.Node) != draining {
+				continue
+			}
+			up++
+			if part := (coverPart{node: s.Node}); got < need && !slices.Contains(a.bad, part) {
+				a.parts = append(a.parts, part)
+				got++
+			}
 		}
 	}
 	switch {

@@ -272,9 +272,10 @@ func (g *Gossip) Close() error {
 }
 
 // gossipMeta is what travels of an Introduction: neither the cluster nor the
-// address of gossip, which memberlist knows, nor the epoch, which changes too often.
+// address of gossip, which memberlist knows, nor the epoch, which changes too often and
+// has the generation in it.
 func gossipMeta(n wire.Introduction) ([]byte, error) {
-	n.ClusterID, n.GossipAddr, n.Epoch = "", "", 0
+	n.ClusterID, n.GossipAddr, n.Epoch, n.Generation = "", "", 0, wire.Generation{}
 	meta, err := json.Marshal(n)
 	if err != nil {
 		return nil, fmt.Errorf("encode introduction: %w", err)

@@ -18,6 +18,8 @@ type Identity struct {
 	ClusterID string
 	NodeID    ring.NodeID
 	Addr      string // host:port as others dial it
+	// Generation is that of the cluster's metadata. Nodes of another one are no peers.
+	Generation wire.Generation
 }
 
 // hello is what a node of this identity says first. expect is whom it means to
@@ -25,7 +27,7 @@ type Identity struct {
 func (id Identity) hello(expect ring.NodeID) wire.Hello {
 	return wire.Hello{
 		ClusterID: id.ClusterID, NodeID: string(id.NodeID), Addr: id.Addr,
-		Expect: string(expect), Versions: [2]int{wire.Version, wire.Version},
+		Expect: string(expect), Versions: [2]int{wire.Version, wire.Version}, Generation: id.Generation,
 	}
 }
 
@@ -50,7 +52,7 @@ func readHello(r io.Reader) (wire.Hello, error) {
 		return wire.Hello{}, fmt.Errorf("read hello: a frame of kind %d came first", f.Kind)
 	}
 	if f.Code != wire.OK {
-		return wire.Hello{}, &wire.Error{Code: f.Code, Message: string(f.Body)}
+		return wire.Hello{}, &wire.Error{Code: f.Code, Message: string(f.Body), Epoch: f.Epoch}
 	}
 	var h wire.Hello
 	if err := json.Unmarshal(f.Body, &h); err != nil {
@@ -77,6 +79,8 @@ func (id Identity) check(conn byte, h *wire.Hello, member func(ring.NodeID) bool
 		return nil
 	case h.ClusterID != id.ClusterID && (conn != wire.ConnClient || h.ClusterID != ""):
 		return wire.Errorf(wire.WrongCluster, "this node belongs to cluster %s, the caller means %q", id.ClusterID, h.ClusterID)
+	case conn != wire.ConnClient && h.Generation != id.Generation:
+		return wire.Errorf(wire.WrongCluster, "this node is of generation %v of the cluster, the caller of %v", id.Generation, h.Generation)
 	case conn != wire.ConnClient && !member(ring.NodeID(h.NodeID)):
 		return wire.Errorf(wire.NotMember, "node %q is no member of cluster %s", h.NodeID, id.ClusterID)
 	}
@@ -127,6 +131,8 @@ func exchangeHello(ctx context.Context, c net.Conn, conn byte, say wire.Hello) (
 		return wire.Hello{}, wire.Errorf(wire.WrongNode, "reached node %q instead of %q", answer.NodeID, say.Expect)
 	case say.ClusterID != "" && answer.ClusterID != say.ClusterID:
 		return wire.Hello{}, wire.Errorf(wire.WrongCluster, "reached a node of cluster %q", answer.ClusterID)
+	case conn != wire.ConnStrange && answer.Generation != say.Generation: // it does not know of generations, or it would have refused
+		return wire.Hello{}, wire.Errorf(wire.WrongCluster, "reached a node of generation %v, this one is of %v", answer.Generation, say.Generation)
 	}
 	if !stop() {
 		return wire.Hello{}, context.Cause(ctx) // the deadline may already be spoilt

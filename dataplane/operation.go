@@ -87,7 +87,7 @@ func (o *operation) plan() {
 	}
 	me := placeOf(o.slots, o.r.self)
 	switch {
-	case me >= 0 && !o.slots[me].CatchingUp:
+	case me >= 0 && !o.slots[me].CatchingUp && !o.handsOver():
 		o.tried = 1 << me
 		o.coordinate(me)
 	case o.noHop():
@@ -95,6 +95,16 @@ func (o *operation) plan() {
 	default:
 		o.forward()
 	}
+}
+
+// handsOver reports whether this node, which is about to stop, leaves the operation to
+// another one. It does so once: if nobody has taken it, it coordinates after all.
+func (o *operation) handsOver() bool {
+	if o.tries > 0 || o.noHop() || !o.r.drain(o.r.self) {
+		return false
+	}
+	i := o.candidate()
+	return i >= 0 && !o.r.drain(o.slots[i].Node)
 }
 
 // coordinate runs the operation with this node, in slot me, as its coordinator.
@@ -163,8 +173,9 @@ func (o *operation) bePatient() bool {
 }
 
 // candidate is a slot whose node is readable, up and not yet tried; -1 if there is
-// none left. Equal slots take turns.
+// none left. Equal slots take turns; those of nodes that are about to stop come last.
 func (o *operation) candidate() int {
+	last := -1
 	k := len(o.slots)
 	start := 0
 	if k > 1 {
@@ -174,10 +185,13 @@ func (o *operation) candidate() int {
 		i := (start + j) % k
 		node := o.slots[i].Node
 		if o.tried&(1<<i) == 0 && !o.slots[i].CatchingUp && node != o.r.self && (o.insist || o.r.up(node)) {
-			return i
+			if !o.r.drain(node) {
+				return i
+			}
+			last = i
 		}
 	}
-	return -1
+	return last
 }
 
 // send passes the operation to node, which may not pass it on. answered is told what

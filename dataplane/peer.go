@@ -2,6 +2,7 @@ package dataplane
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"sync"
@@ -215,6 +216,9 @@ func (p *Peers) dial(ctx context.Context, node ring.NodeID, conn byte) (net.Conn
 	say.Sent = wire.SentAt(p.now())
 	c, _, err := dialHello(ctx, p.cfg.Connect, addr, conn, say)
 	if err != nil {
+		if e, ok := errors.AsType[*wire.Error](err); ok && e.Code == wire.WrongCluster && e.Epoch > 0 {
+			p.cfg.SawEpoch(node, e.Epoch) // of another generation, perhaps a later one
+		}
 		return nil, fmt.Errorf("connect to %s: %w", addr, err)
 	}
 	return c, nil

@@ -35,6 +35,9 @@ type RouterConfig struct {
 	Held func(owner ring.NodeID, service uint32, p ring.Partition) bool
 	// Members lists the nodes that may keep hints, this one too; those of the ring if nil.
 	Members func() []ring.NodeID
+	// Draining reports whether a node is about to stop: another one coordinates for it and
+	// is read instead, if one can. It is called as Up may be. Nobody is if nil.
+	Draining func(node ring.NodeID) bool
 	// Buckets tells the properties of a bucket, as Up may be called; nil if none has any.
 	Buckets        func(bucket string) wire.BucketProps
 	Logger         *slog.Logger  // slog.Default() if nil
@@ -57,6 +60,7 @@ type Router struct {
 	up      func(node ring.NodeID) bool
 	held    func(owner ring.NodeID, service uint32, p ring.Partition) bool
 	members func() []ring.NodeID
+	drain   func(node ring.NodeID) bool
 	buckets func(bucket string) wire.BucketProps
 	log     *slog.Logger
 	timeout time.Duration
@@ -86,6 +90,9 @@ func NewRouter(c RouterConfig) *Router {
 	if c.Held == nil {
 		c.Held = func(ring.NodeID, uint32, ring.Partition) bool { return false }
 	}
+	if c.Draining == nil {
+		c.Draining = func(ring.NodeID) bool { return false }
+	}
 	if c.Buckets == nil {
 		c.Buckets = func(string) wire.BucketProps { return wire.BucketProps{} }
 	}
@@ -96,7 +103,7 @@ func NewRouter(c RouterConfig) *Router {
 		c.OpenStream = func(ctx context.Context, node ring.NodeID) (FrameStream, error) { return p.Stream(ctx, node) }
 	}
 	r := &Router{
-		self: c.Self, rings: c.Rings, local: c.Local, peers: c.Peers, open: c.OpenStream, up: c.Up, held: c.Held, members: c.Members, buckets: c.Buckets,
+		self: c.Self, rings: c.Rings, local: c.Local, peers: c.Peers, open: c.OpenStream, up: c.Up, held: c.Held, members: c.Members, drain: c.Draining, buckets: c.Buckets,
 		log: c.Logger, timeout: c.DefaultTimeout,
 	}
 	r.repairs.r, r.repairs.rec = r, c.Repairs

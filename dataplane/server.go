@@ -24,7 +24,10 @@ type ServerConfig struct {
 	Strangers Handler                // connections of nodes that are no members
 	Member    func(ring.NodeID) bool // whether the node may connect as a peer; nobody if nil
 	Epoch     func() uint64          // of this node's ring, for the answers that the Server itself gives
-	Logger    *slog.Logger           // slog.Default() if nil
+	// OtherGeneration is told of nodes of this cluster that are of another generation and
+	// were refused for it, on the connection's goroutine: it must not block. May be nil.
+	OtherGeneration func(ring.NodeID, wire.Generation)
+	Logger          *slog.Logger // slog.Default() if nil
 
 	MaxConns        int           // open connections; 4096 if 0
 	MaxInFlight     int           // requests under way on a client's or stranger's connection; 1024 if 0
@@ -159,6 +162,10 @@ func (s *Server) welcome(c net.Conn) (kind byte, hello wire.Hello, err error) {
 	if refusal == nil && !s.serves(kind) {
 		refusal = wire.Errorf(wire.NotSupported, "this node does not serve connections of kind %c", kind)
 	}
+	own := &s.cfg.Identity
+	if kind != wire.ConnClient && kind != wire.ConnStrange && hello.ClusterID == own.ClusterID && hello.Generation != own.Generation && s.cfg.OtherGeneration != nil {
+		s.cfg.OtherGeneration(ring.NodeID(hello.NodeID), hello.Generation)
+	}
 	if err := s.answerHello(c, refusal); err != nil {
 		return kind, hello, err
 	}
@@ -169,7 +176,8 @@ func (s *Server) welcome(c net.Conn) (kind byte, hello wire.Hello, err error) {
 func (s *Server) answerHello(c net.Conn, refusal *wire.Error) error {
 	id := s.cfg.Identity
 	if refusal != nil {
-		_, err := c.Write(appendHello(nil, refusal.Code, id.ClusterID, []byte(refusal.Message)))
+		h := wire.Header{Kind: wire.KindHello, Code: refusal.Code, Cluster: wire.ClusterCheck(id.ClusterID), Epoch: s.cfg.Epoch()}
+		_, err := c.Write(wire.AppendFrame(nil, &h, []byte(refusal.Message)))
 		return errors.Join(refusal, err)
 	}
 	body, err := json.Marshal(id.hello(""))

@@ -14,18 +14,15 @@ func (s *Store) announce() {
 	defer s.wg.Done()
 	for try := 0; s.ctx.Err() == nil; try++ {
 		known, member := s.State().Member(s.self)
+		face := s.face()
 		switch {
 		case !member: // the State of a joiner has it; else this node is behind and will see
 			s.sleep(s.ctx, s.waits.tick)
 			continue
-		case known.Gone(), sameFace(&known, &s.cfg.Self):
+		case known.Gone(), sameFace(&known, &face):
 			return
 		}
 		ctx, cancel := context.WithTimeout(s.ctx, proposeTimeout)
-		face := s.cfg.Self
-		if face.Incarnation == 0 { // its owner does not count starts
-			face.Incarnation = known.Incarnation
-		}
 		err := s.Propose(ctx, Address(face))
 		cancel()
 		if errors.Is(err, &wire.Error{Code: wire.NotSupported}) {

@@ -3,6 +3,7 @@ package metadata
 import (
 	"crypto/rand"
 	"encoding/hex"
+	"slices"
 
 	"github.com/ringcore/ringcore/metadata/ring"
 )
@@ -34,8 +35,8 @@ func randomHex(n int) string {
 	return hex.EncodeToString(b)
 }
 
-// newborn reports whether s is the State that Birth makes for id: only then may a
-// node bootstrap raft.
-func (s *State) newborn(id ring.NodeID) bool {
-	return s.Epoch == 1 && len(s.Members) == 1 && s.Members[0].ID == id && s.Members[0].Voter
+// founded reports whether s is the State that Birth or Recovered makes for id: only
+// then may a node bootstrap raft.
+func (s *State) founded(id ring.NodeID) bool {
+	return s.Epoch == ring.FirstEpoch(s.Generation().N) && slices.Equal(voterFlags(s), []ring.NodeID{id})
 }

@@ -23,6 +23,8 @@ type cluster struct {
 	t   *testing.T
 	dir string
 
+	tune func(*Config) // changes a node's configuration; may be nil
+
 	mu    sync.Mutex // guards nodes
 	nodes map[ring.NodeID]*node
 }
@@ -47,10 +49,14 @@ func newCluster(t *testing.T) *cluster {
 func (c *cluster) start(name string, first *State) *node {
 	c.t.Helper()
 	n := &node{c: c, id: nodeID(name), listener: newPipeListener()}
-	s, err := Open(Config{
+	cfg := Config{
 		Dir: filepath.Join(c.dir, name), Self: testMember(name), Listener: n.listener, Dial: c.dial,
 		Caller: n, Up: c.up, Timing: Fast, Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
-	}, first)
+	}
+	if c.tune != nil {
+		c.tune(&cfg)
+	}
+	s, err := Open(cfg, first)
 	if err != nil {
 		c.t.Fatal(err)
 	}

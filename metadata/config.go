@@ -6,6 +6,8 @@ import (
 	"net"
 	"time"
 
+	"github.com/hashicorp/raft"
+
 	"github.com/ringcore/ringcore/dataplane/wire"
 	"github.com/ringcore/ringcore/metadata/ring"
 )
@@ -25,10 +27,24 @@ type Config struct {
 	Caller Caller
 	Up     func(ring.NodeID) bool // whether a node can probably be reached; all can if nil
 
-	MaxTransfersIn  int          // open transfers that one node receives at a time; 8 if zero
-	MaxTransfersOut int          // ... and sends; 8 if zero
-	Timing          Timing       // LAN if zero
-	Logger          *slog.Logger // slog.Default() if nil
+	MaxTransfersIn  int // open transfers that one node receives at a time; 8 if zero
+	MaxTransfersOut int // ... and sends; 8 if zero
+	// VoterPatience is for how long a voter may be silent before another member votes in
+	// its place, if one can and the other voters are a majority: 30 s if zero, for ever
+	// if negative. It stays a member, and keeps what it owns.
+	VoterPatience time.Duration
+	Timing        Timing       // LAN if zero
+	Logger        *slog.Logger // slog.Default() if nil
+
+	logs func(raft.LogStore) raft.LogStore // for tests: a disk that hangs; nil for none
+}
+
+// wrapLogs is the log store that raft gets.
+func (c *Config) wrapLogs(l raft.LogStore) raft.LogStore {
+	if c.logs == nil {
+		return l
+	}
+	return c.logs(l)
 }
 
 // Caller carries requests to other nodes. Any goroutine calls it.
@@ -56,6 +72,7 @@ type waits struct {
 	rpc       time.Duration // for one answer of another node
 	hold      time.Duration // a watch is answered at the latest; bounds the age of LeaderContact outside raft
 	tick      time.Duration // the leader looks at the world at the latest
+	hung      time.Duration // a leader whose log is not written for so long gives up leadership
 	stalled   time.Duration // a transfer that needs a node which is not up is given up
 	snapshot  time.Duration // between raft's looks whether to snapshot
 }
@@ -65,13 +82,13 @@ func (t Timing) waits() waits {
 		return waits{
 			heartbeat: time.Second, lease: 700 * time.Millisecond, commit: 5 * time.Millisecond,
 			rpc: 2 * time.Second, hold: 100 * time.Millisecond, tick: 50 * time.Millisecond,
-			stalled: 3 * time.Second, snapshot: 20 * time.Second,
+			stalled: 3 * time.Second, hung: 2 * time.Second, snapshot: 20 * time.Second,
 		}
 	}
 	return waits{
 		heartbeat: time.Second, lease: 500 * time.Millisecond, commit: 20 * time.Millisecond,
 		rpc: 5 * time.Second, hold: 150 * time.Millisecond, tick: 100 * time.Millisecond,
-		stalled: 10 * time.Second, snapshot: 2 * time.Minute,
+		stalled: 10 * time.Second, hung: 3 * time.Second, snapshot: 2 * time.Minute,
 	}
 }
 
@@ -85,6 +102,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.MaxTransfersOut == 0 {
 		c.MaxTransfersOut = 8
+	}
+	if c.VoterPatience == 0 {
+		c.VoterPatience = 30 * time.Second
 	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()

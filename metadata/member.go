@@ -36,8 +36,9 @@ type Member struct {
 	Status      MemberStatus `json:"status"`
 	Incarnation uint64       `json:"incarnation"` // counts the node's starts: older addresses never replace newer ones
 	Voter       bool         `json:"voter,omitempty"`
-	Version     string       `json:"version,omitempty"` // of its software, for people
-	Caps        []string     `json:"caps,omitempty"`    // what it can do: Claims
+	Version     string       `json:"version,omitempty"`  // of its software, for people
+	Caps        []string     `json:"caps,omitempty"`     // what it can do: Claims
+	Draining    bool         `json:"draining,omitempty"` // about to stop: others lead and coordinate in its place
 
 	Staged bool        `json:"staged,omitempty"` // joining, when the plan is committed: it gets nothing before
 	Home   bool        `json:"home,omitempty"`   // left, because the plan was cleared: it never had anything, and may come again
@@ -57,13 +58,14 @@ func (m *Member) Gone() bool { return m.Status == StatusLeft }
 func sameFace(a, b *Member) bool {
 	return a.Name == b.Name && a.Addr == b.Addr && a.GossipAddr == b.GossipAddr &&
 		a.HTTPAddr == b.HTTPAddr && a.RESPAddr == b.RESPAddr &&
-		a.Version == b.Version && slices.Equal(a.Caps, b.Caps)
+		a.Version == b.Version && slices.Equal(a.Caps, b.Caps) && a.Draining == b.Draining
 }
 
 // wear copies from b what sameFace compares.
 func (m *Member) wear(b *Member) {
 	m.Name, m.Addr, m.GossipAddr, m.HTTPAddr, m.RESPAddr = b.Name, b.Addr, b.GossipAddr, b.HTTPAddr, b.RESPAddr
 	m.Version, m.Caps, m.Incarnation = b.Version, slices.Clone(b.Caps), b.Incarnation
+	m.Draining = b.Draining
 }
 
 func compareMember(m Member, id ring.NodeID) int { return cmp.Compare(m.ID, id) }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"strings"
 	"time"
 
 	"github.com/ringcore/ringcore/dataplane/wire"
@@ -11,10 +13,11 @@ import (
 )
 
 const (
-	proposeTimeout = 10 * time.Second // for callers whose context has no deadline
-	backoffFirst   = 10 * time.Millisecond
-	backoffMost    = 250 * time.Millisecond
-	maxHops        = 1 // a proposal is passed on at most once
+	proposeTimeout   = 10 * time.Second // for callers whose context has no deadline
+	backoffFirst     = 10 * time.Millisecond
+	backoffMost      = 250 * time.Millisecond
+	majorityPatience = 2 * time.Second // for voters that are not up, when no leader can be without them
+	maxHops          = 1               // a proposal is passed on at most once
 )
 
 // proposal is the JSON body of OpPropose.
@@ -42,6 +45,7 @@ func (s *Store) Propose(ctx context.Context, c Command) error {
 		defer cancel()
 	}
 	c = c.stamped() // once: every try is the same request
+	began := time.Now()
 	var hint ring.NodeID
 	for try := 0; ; try++ {
 		at, epoch, err := s.proposeOnce(ctx, c, s.proposeTo(hint, try))
@@ -59,10 +63,31 @@ func (s *Store) Propose(ctx context.Context, c Command) error {
 		switch {
 		case s.ctx.Err() != nil:
 			return errClosed()
+		case time.Since(began) > majorityPatience && s.lostMajority() != "":
+			return wire.Errorf(wire.Unavailable, "%s", s.lostMajority())
 		case ctx.Err() != nil:
 			return wire.Errorf(wire.Unavailable, "no leader has taken the %s command: %v", c.Op, err)
 		}
 	}
+}
+
+// lostMajority says which voters are not up if too few are for a leader; else it is empty.
+func (s *Store) lostMajority() string {
+	var voters int
+	var down []string
+	for _, m := range s.State().Members {
+		if !m.Voter {
+			continue
+		}
+		if voters++; m.ID != s.self && !s.cfg.Up(m.ID) {
+			down = append(down, m.Name)
+		}
+	}
+	if 2*(voters-len(down)) > voters {
+		return ""
+	}
+	return fmt.Sprintf("the ring cannot change: %d of raft's %d voters cannot be reached (%s), and it takes a majority; data is served on. "+
+		"Start them again, or, if they are lost for good, stop one of the others and run ringcore recover on it", len(down), voters, strings.Join(down, ", "))
 }
 
 // catchUp brings State to the epoch at which a command was refused, if it can, so

@@ -29,17 +29,28 @@ const (
 type raftNode struct {
 	*raft.Raft
 	trans *raft.NetworkTransport
-	logs  *raftboltdb.BoltStore
+	logs  *boundedLogs
+	bolt  *raftboltdb.BoltStore
 	stop  context.CancelFunc // of what waits for room on the disk
 	waits waits
 }
 
-func makeDirs(dir string) error { return os.MkdirAll(filepath.Join(dir, raftDir), 0o700) }
+// raftFolder is where raft of a generation keeps its log. The folder of one generation
+// is never used for another: what the lost majority had committed there counts no more.
+func raftFolder(dir string, generation uint64) string {
+	if generation == 0 {
+		return filepath.Join(dir, raftDir)
+	}
+	return filepath.Join(dir, fmt.Sprintf("%s-%d", raftDir, generation))
+}
 
-// openRaft starts raft in the cluster's folder. bootstrap makes this node the only
-// voter of a new raft, unless one is there already.
-func openRaft(cfg *Config, w waits, f *fsm, bootstrap bool, log *slog.Logger) (_ *raftNode, err error) {
-	dir, hlog := filepath.Join(cfg.Dir, raftDir), hclogger{log: log}
+// openRaft starts raft in the folder of st's generation. If st founds that generation
+// this node becomes the only voter of a new raft, unless one is there already.
+func openRaft(cfg *Config, w waits, f *fsm, st *State, log *slog.Logger) (_ *raftNode, err error) {
+	dir, hlog := raftFolder(cfg.Dir, st.Generation().N), hclogger{log: log}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make raft's folder: %w", err)
+	}
 	path := filepath.Join(dir, "log.bolt")
 	logs, err := raftboltdb.New(raftboltdb.Options{
 		Path:                    path,
@@ -49,7 +60,7 @@ func openRaft(cfg *Config, w waits, f *fsm, bootstrap bool, log *slog.Logger) (_
 		return nil, fmt.Errorf("open raft log: %w", err)
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	n := &raftNode{logs: logs, waits: w, stop: stop}
+	n := &raftNode{logs: newBoundedLogs(cfg.wrapLogs(logs), w.hung, log), bolt: logs, waits: w, stop: stop}
 	n.trans = raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 		Stream: newStreamLayer(cfg), MaxPool: poolSize, Timeout: w.rpc, Logger: hlog, MsgpackUseNewTimeFormat: true,
 	})
@@ -66,12 +77,12 @@ func openRaft(cfg *Config, w waits, f *fsm, bootstrap bool, log *slog.Logger) (_
 		return nil, fmt.Errorf("open raft snapshots: %w", err)
 	}
 	conf := raftConfig(raft.ServerID(cfg.Self.ID), w, hlog)
-	if bootstrap {
+	if st.founded(cfg.Self.ID) {
 		if err := bootstrapRaft(conf, logs, snaps, n.trans); err != nil {
 			return nil, err
 		}
 	}
-	if n.Raft, err = raft.NewRaft(conf, f, logs, &patientStable{logs, ctx, log}, snaps, n.trans); err != nil {
+	if n.Raft, err = raft.NewRaft(conf, f, n.logs, &patientStable{logs, ctx, log}, snaps, n.trans); err != nil {
 		return nil, fmt.Errorf("start raft: %w", err)
 	}
 	return n, nil
@@ -113,7 +124,8 @@ func (n *raftNode) close() error {
 	if n.Raft != nil {
 		err = errors.Join(err, n.Shutdown().Error())
 	}
-	return errors.Join(err, n.logs.Close())
+	n.logs.wait()
+	return errors.Join(err, n.bolt.Close())
 }
 
 // leads reports whether this node believes to be the leader; it may learn up to a

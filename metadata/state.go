@@ -31,12 +31,14 @@ type State struct {
 
 	Buckets map[string]wire.BucketProps `json:"buckets,omitempty"` // those with properties of their own
 
-	Target    [][]ring.NodeID `json:"target,omitempty"`    // the lists wanted, by partition; nil when reached
-	Transfers []Transfer      `json:"transfers,omitempty"` // open ones, sorted by partition, at most one each
-	Ended     []Ended         `json:"ended,omitempty"`     // newest last, at most endedKept(Q)
-	Floors    []Floor         `json:"floors,omitempty"`    // by partition; nil while none has risen
-	Used      map[string]int  `json:"used,omitempty"`      // lasting capabilities in use, by name: their versions
-	Recent    []string        `json:"recent,omitempty"`    // ids of applied requests, newest last; only in raft's snapshots
+	Target     [][]ring.NodeID `json:"target,omitempty"`     // the lists wanted, by partition; nil when reached
+	Transfers  []Transfer      `json:"transfers,omitempty"`  // open ones, sorted by partition, at most one each
+	Ended      []Ended         `json:"ended,omitempty"`      // newest last, at most endedKept(Q)
+	Floors     []Floor         `json:"floors,omitempty"`     // by partition; nil while none has risen
+	Recoveries []Recovery      `json:"recoveries,omitempty"` // oldest first; their number is the generation of Epoch
+	Used       map[string]int  `json:"used,omitempty"`       // lasting capabilities in use, by name: their versions
+
+	Recent []string `json:"recent,omitempty"` // ids of applied requests, newest last; only in raft's snapshots
 }
 
 // Transfer is one step of one partition's list between its begin and its end.
@@ -182,6 +184,8 @@ func (s *State) check() error {
 		return fmt.Errorf("no valid ring")
 	case s.Ring.Epoch != s.Epoch:
 		return fmt.Errorf("ring of epoch %d in a state of epoch %d", s.Ring.Epoch, s.Epoch)
+	case s.Epoch.Generation() != uint64(len(s.Recoveries)):
+		return fmt.Errorf("epoch %d is of generation %d, and there were %d recoveries", s.Epoch, s.Epoch.Generation(), len(s.Recoveries))
 	case len(s.Members) == 0:
 		return fmt.Errorf("no members")
 	case !slices.IsSortedFunc(s.Members, func(a, b Member) int { return cmp.Compare(a.ID, b.ID) }):

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -27,9 +28,10 @@ type Store struct {
 	loaded ring.Epoch    // of the state.json found when opened
 	prod   chan struct{} // one slot: there is a newer State to persist
 
-	current atomic.Pointer[State] // newest seen; written under mu
-	cache   atomic.Pointer[encodedState]
-	leading atomic.Bool // this node leads, and has applied what others committed; set by lead
+	current  atomic.Pointer[State] // newest seen; written under mu
+	cache    atomic.Pointer[encodedState]
+	draining atomic.Bool // what this node says of itself; see Drain
+	leading  atomic.Bool // this node leads, and has applied what others committed; set by lead
 
 	mu       sync.Mutex    // held only to read or change the fields below
 	changed  chan struct{} // closed when current changes, then replaced
@@ -65,7 +67,7 @@ func Open(cfg Config, first *State) (*Store, error) {
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.current.Store(st)
 	s.fsm = &fsm{publish: func(st *State) { s.publish(st) }, fail: s.fail}
-	if s.raft, err = openRaft(&s.cfg, s.waits, s.fsm, st.newborn(s.self), s.log); err != nil {
+	if s.raft, err = openRaft(&s.cfg, s.waits, s.fsm, st, s.log); err != nil {
 		s.cancel()
 		return nil, err
 	}
@@ -78,7 +80,7 @@ func Open(cfg Config, first *State) (*Store, error) {
 
 // openState finds the State to begin with, and makes it durable if it is not yet.
 func openState(cfg *Config, first *State) (st *State, loaded ring.Epoch, err error) {
-	if err := makeDirs(cfg.Dir); err != nil {
+	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
 		return nil, 0, fmt.Errorf("open metadata: %w", err)
 	}
 	st, err = loadState(cfg.Dir)
@@ -141,7 +143,7 @@ func (s *Store) WaitEpoch(ctx context.Context, epoch ring.Epoch) error {
 func (s *Store) publish(st *State) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if have := s.current.Load(); st.Epoch <= have.Epoch || st.ClusterID != have.ClusterID {
+	if have := s.current.Load(); st.Epoch <= have.Epoch || st.ClusterID != have.ClusterID || st.Generation() != have.Generation() {
 		return false
 	}
 	s.current.Store(st)
@@ -152,7 +154,7 @@ func (s *Store) publish(st *State) bool {
 }
 
 // Learn takes a newer State from another node. An older one is ignored; one of
-// another cluster is WrongCluster.
+// another cluster or generation is WrongCluster: a Store lives in one generation.
 func (s *Store) Learn(encoded []byte) error {
 	st, err := Decode(encoded)
 	if errors.Is(err, ErrNewer) {
@@ -163,6 +165,9 @@ func (s *Store) Learn(encoded []byte) error {
 	}
 	if own := s.State().ClusterID; st.ClusterID != own {
 		return wire.Errorf(wire.WrongCluster, "state of cluster %s, this node is in %s", st.ClusterID, own)
+	}
+	if own := s.State().Generation(); st.Generation() != own {
+		return wire.Errorf(wire.WrongCluster, "state of generation %v, this node is in %v", st.Generation(), own)
 	}
 	s.publish(st)
 	return nil

@@ -17,12 +17,14 @@ const (
 	demote  actionKind = "demote"  // make voters listeners
 	dismiss actionKind = "dismiss" // take listeners out of raft
 	yield   actionKind = "yield"   // hand leadership to nodes[0]
+	relieve actionKind = "relieve" // make voters listeners that have long been silent, and listeners voters in their places
 )
 
 // action is one change of raft's configuration.
 type action struct {
 	kind  actionKind
 	nodes []ring.NodeID
+	dead  []ring.NodeID // relieve: whose votes nodes take over, as many as those
 }
 
 // electorate is what the leader knows when it decides who votes.
@@ -31,6 +33,7 @@ type electorate struct {
 	self              ring.NodeID   // the leader
 	voters, listeners []ring.NodeID // raft's configuration
 	up                func(ring.NodeID) bool
+	silent            func(ring.NodeID) bool // not up for so long that another member should vote instead; may be nil
 }
 
 // votersFor is how many of n members vote: always odd.
@@ -47,34 +50,75 @@ func votersFor(n int) int {
 // nextElectorate is the next change on the way to the voters that the members call
 // for. The order is what keeps a majority of live voters at every point: new ones
 // receive the log before any of them votes, they begin to vote before others stop,
-// and the leader goes last, after another one leads.
+// and the leader goes last, after another one leads. Only a dead voter stops before
+// its successor begins: four voters of which two live have no majority, two of two have.
 func nextElectorate(e electorate) action {
 	want := wantedVoters(e)
-	lack := without(want, e.voters)
+	lack, surplus := without(want, e.voters), without(e.voters, want)
 	if fresh := without(lack, e.listeners); len(fresh) > 0 {
-		return action{enlist, fresh}
+		return action{kind: enlist, nodes: fresh}
+	}
+	if dead := e.dead(surplus); len(lack) > 0 && len(dead) > 0 {
+		n := min(len(lack), len(dead))
+		return action{relieve, lack[:n], dead[:n]}
 	}
 	if len(lack) > 0 {
-		return action{promote, lack}
+		return action{kind: promote, nodes: lack}
 	}
-	if surplus := without(e.voters, want); len(surplus) > 0 {
+	if len(surplus) > 0 {
 		if !slices.Contains(surplus, e.self) {
-			return action{demote, surplus}
+			return action{kind: demote, nodes: surplus}
 		}
 		if i := slices.IndexFunc(want, e.up); i >= 0 {
-			return action{yield, want[i : i+1]}
+			return action{kind: yield, nodes: want[i : i+1]}
 		}
 		return action{kind: stay}
 	}
-	if idle := without(e.listeners, want); len(idle) > 0 {
-		return action{dismiss, idle}
+	if idle := e.idle(want); len(idle) > 0 {
+		return action{kind: dismiss, nodes: idle}
+	}
+	if e.draining(e.self) {
+		heir := func(id ring.NodeID) bool { return id != e.self && e.up(id) && !e.draining(id) }
+		if i := slices.IndexFunc(want, heir); i >= 0 {
+			return action{kind: yield, nodes: want[i : i+1]}
+		}
 	}
 	return action{kind: stay}
 }
 
+// dead are those of some voters that have long been silent, if the voters that are
+// up are a majority: nobody's vote goes while it may be the one that decides.
+func (e *electorate) dead(of []ring.NodeID) []ring.NodeID {
+	up := 0
+	for _, id := range e.voters {
+		if e.up(id) {
+			up++
+		}
+	}
+	if e.silent == nil || 2*up <= len(e.voters) {
+		return nil
+	}
+	return slices.DeleteFunc(slices.Clone(of), func(id ring.NodeID) bool { return !e.silent(id) })
+}
+
+// draining reports whether a member is about to stop.
+func (e *electorate) draining(id ring.NodeID) bool {
+	return slices.ContainsFunc(e.members, func(m Member) bool { return m.ID == id && m.Draining })
+}
+
+// idle are the listeners that may go. One that is away stays until it is back, or is
+// to leave: it may have voted, and learns from the log that it does no longer.
+func (e *electorate) idle(want []ring.NodeID) []ring.NodeID {
+	return slices.DeleteFunc(without(e.listeners, want), func(id ring.NodeID) bool {
+		return !e.up(id) && slices.ContainsFunc(e.members, func(m Member) bool {
+			return m.ID == id && m.Status != StatusExiting && !m.Gone()
+		})
+	})
+}
+
 // wantedVoters chooses who should vote: the leader, then who votes already, then
 // valid members that are up, from zones with few voters first. A voter that is
-// down keeps its vote as long as it is a member: nobody is removed for silence.
+// down keeps its vote for a while, and for good if no other member can take it.
 func wantedVoters(e electorate) []ring.NodeID {
 	type candidate struct {
 		m    *Member
@@ -114,6 +158,8 @@ func candidacy(e *electorate, m *Member) int {
 		return 0
 	case slices.Contains(e.voters, m.ID) && up:
 		return 1
+	case slices.Contains(e.voters, m.ID) && len(e.dead([]ring.NodeID{m.ID})) > 0:
+		return 5 // behind all who can take its vote
 	case slices.Contains(e.voters, m.ID):
 		return 2
 	case fit && up && slices.Contains(e.listeners, m.ID):

@@ -9,26 +9,27 @@ import (
 	"github.com/ringcore/ringcore/metadata/ring"
 )
 
-// electorateOf reads members: "a" valid, "a-" exiting, "a~" leaving, "a!" not up;
+// electorateOf reads members: "a" valid, "a-" exiting, "a~" leaving, "a!" not up, "a!!" for long, "a=" draining;
 // "a/z" in zone z. The leader is the first voter.
 func electorateOf(members, voters, listeners string) electorate {
 	e := electorate{voters: ids(voters), listeners: ids(listeners)}
-	down := map[ring.NodeID]bool{}
+	down, long := map[ring.NodeID]bool{}, map[ring.NodeID]bool{}
 	for _, w := range strings.Fields(members) {
 		w, zone, _ := strings.Cut(w, "/")
-		name := strings.TrimRight(w, "-~!")
-		m := Member{ID: nodeID(name), Name: name, Zone: zone, Status: StatusValid}
+		name := strings.TrimRight(w, "-~!=")
+		m := Member{ID: nodeID(name), Name: name, Zone: zone, Status: StatusValid, Draining: strings.Contains(w, "=")}
 		if strings.Contains(w, "-") {
 			m.Status = StatusExiting
 		}
 		if strings.Contains(w, "~") {
 			m.Status = StatusLeaving
 		}
-		down[m.ID] = strings.Contains(w, "!")
+		down[m.ID], long[m.ID] = strings.Contains(w, "!"), strings.Contains(w, "!!")
 		e.members = append(e.members, m)
 	}
 	e.self = e.voters[0]
 	e.up = func(id ring.NodeID) bool { return !down[id] }
+	e.silent = func(id ring.NodeID) bool { return long[id] }
 	return e
 }
 
@@ -46,7 +47,8 @@ func TestNextElectorate(t *testing.T) {
 		{"two need one", "a b", "a", "", "stay"},
 		{"three: two listen first", "a b c", "a", "", "enlist b c"},
 		{"then vote together", "a b c", "a", "b c", "promote b c"},
-		{"a candidate went away while catching up", "a b c!", "a", "b c", "dismiss b c"},
+		{"a candidate went away while catching up", "a b c!", "a", "b c", "dismiss b"},
+		{"back, it learns that it is not needed", "a b c", "a b c", "", "stay"},
 		{"another takes its place", "a b c! d", "a", "b c", "enlist d"},
 		{"listeners are preferred", "a b c d", "a", "b d", "promote b d"},
 		{"four stay at three", "a b c d", "a b c", "", "stay"},
@@ -68,6 +70,21 @@ func TestNextElectorate(t *testing.T) {
 		{"two, promoted", "a- b", "a", "b", "promote b"},
 		{"two, handed over", "a- b", "a b", "", "yield b"},
 		{"two, the new leader goes on", "a- b", "b a", "", "demote a"},
+		{"long silent: another one listens", "a b c!! d", "a b c", "", "enlist d"},
+		{"long silent: and takes the vote", "a b c!! d", "a b c", "d", "relieve d"},
+		{"failed between the two", "a b c!! d", "a b", "c d", "promote d"},
+		{"the dead one listens until it is back", "a b c!! d", "a b d", "c", "stay"},
+		{"it is back", "a b c d", "a b d", "c", "dismiss c"},
+		{"it leaves", "a b c!- d", "a b d", "c", "dismiss c"},
+		{"long silent: nobody can take the vote", "a b c!!", "a b c", "", "stay"},
+		{"long silent: nor one who is away or leaves", "a b c!! d! e~", "a b c", "", "stay"},
+		{"silent for a moment", "a b c! d", "a b c", "d", "dismiss d"},
+		{"no majority: nothing is changed", "a b!! c!! d", "a b c", "", "stay"},
+		{"two of five are dead", "a b c d!! e!! f g", "a b c d e", "f g", "relieve f g"},
+		{"one of two can be relieved", "a b c d!! e!! f g!", "a b c d e", "f", "relieve f"},
+		{"three of five: nothing", "a b c!! d!! e!! f g", "a b c d e", "f g", "dismiss f g"},
+		{"a draining leader hands over", "a= b= c", "a b c", "", "yield c"},
+		{"to one that is up and stays", "a= b! c=", "a b c", "", "stay"},
 		{"nobody to hand over to", "a- b!", "a", "", "stay"},
 	} {
 		got := nextElectorate(electorateOf(c.members, c.voters, c.listeners))
@@ -127,6 +144,9 @@ func run(t *testing.T, e *electorate) {
 			return
 		case enlist:
 			e.listeners = append(e.listeners, a.nodes...)
+		case relieve:
+			e.listeners = append(without(e.listeners, a.nodes), a.dead...)
+			e.voters = append(without(e.voters, a.dead), a.nodes...)
 		case promote:
 			e.listeners, e.voters = without(e.listeners, a.nodes), append(e.voters, a.nodes...)
 		case demote:

@@ -77,13 +77,21 @@ func (a *app) clusterMembers() *cobra.Command {
 	}
 }
 
+// statusText is a member's status, and whether it is about to stop.
+func statusText(m *admin.MemberView) string {
+	if m.Draining {
+		return m.Status + ",draining"
+	}
+	return m.Status
+}
+
 const memberHeader = "NAME ID STATUS UP ADDR HTTP RESP ZONE WEIGHT OWNED SLOTS PENDING RAFT"
 
 func memberRows(members []admin.MemberView) [][]string {
 	var rows [][]string
 	for _, m := range members {
 		rows = append(rows, []string{
-			m.Name, m.ID, m.Status, mark(m.Up), m.Addr, dash(m.HTTP), dash(m.RESP), dash(m.Zone), strconv.Itoa(m.Weight),
+			m.Name, m.ID, statusText(&m), mark(m.Up), m.Addr, dash(m.HTTP), dash(m.RESP), dash(m.Zone), strconv.Itoa(m.Weight),
 			strconv.Itoa(m.Owned), strconv.Itoa(m.Slots), fmt.Sprintf("%d/%d", m.PendingOwned, m.PendingSlots), raftRole(&m),
 		})
 	}

@@ -129,6 +129,8 @@ func (f *fakeCluster) Join(_ context.Context, req admin.JoinRequest) error {
 	return nil
 }
 
+func (f *fakeCluster) Drain(context.Context, bool) error { return nil }
+
 func (f *fakeCluster) Bucket(_ context.Context, name string) (wire.BucketProps, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -58,7 +58,7 @@ func (a *app) rootCommand() *cobra.Command {
 	f.StringVarP(&a.output, "output", "o", "table", "table or json")
 	f.DurationVar(&a.timeout, "timeout", 10*time.Second, "how long a request may take")
 	root.AddCommand(
-		a.startCommand(), a.devCommand(),
+		a.startCommand(), a.devCommand(), a.recoverCommand(),
 		a.pingCommand(), a.kvCommand(), a.clusterCommand(), a.ringCommand(), a.nodeCommand(), a.transfersCommand(),
 		a.repairCommand(), a.repairsCommand(),
 		a.benchCommand(), a.versionCommand(),

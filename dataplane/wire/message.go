@@ -54,6 +54,8 @@ type Hello struct {
 	Versions  [2]int   `json:"versions"`             // lowest and highest protocol version spoken
 	Caps      []string `json:"caps,omitempty"`
 	Sent      uint32   `json:"sent,omitempty"` // as in the headers of the requests that follow
+	// Generation is that of the speaking node's metadata.
+	Generation Generation `json:"generation,omitzero"`
 }
 
 // Introduction is what nodes tell each other about themselves.
@@ -66,6 +68,8 @@ type Introduction struct {
 	HTTPAddr   string `json:"http_addr,omitempty"`
 	RESPAddr   string `json:"resp_addr,omitempty"`
 	Epoch      uint64 `json:"epoch,omitempty"`
+
+	Generation Generation `json:"generation,omitzero"`
 }
 
 // Call is the body of OpCommand, OpQuery and OpRead.
