@@ -27,6 +27,8 @@ type Config struct {
 	MaxTransfersOut int          // ... and sends; 8 if zero
 	Timing          Timing       // LAN if zero
 	Logger          *slog.Logger // slog.Default() if nil
+
+	Failpoint func(wire.Failpoint) error // of a test; see there
 }
 
 // Caller carries requests to other nodes. Any goroutine calls it.

@@ -17,6 +17,7 @@ import (
 type fsm struct {
 	state   atomic.Pointer[State] // nil before the birth command; written by raft's goroutine only
 	publish func(*State)
+	failpoints
 }
 
 // applied is what Apply answers to the proposer.
@@ -32,6 +33,7 @@ func (f *fsm) Apply(l *raft.Log) any {
 		return applied{err: wire.Errorf(wire.BadRequest, "command at index %d: %v", l.Index, err)}
 	}
 	old := f.state.Load()
+	f.applying(&c)
 	next, err := step(old, &c)
 	if next == nil {
 		return applied{err: err}
@@ -39,6 +41,7 @@ func (f *fsm) Apply(l *raft.Log) any {
 	if next != old {
 		f.state.Store(next)
 		f.publish(next)
+		f.applied(&c)
 	}
 	return applied{epoch: next.Epoch, err: dated(err, next.Epoch)}
 }

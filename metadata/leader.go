@@ -66,6 +66,9 @@ func (s *Store) proposeAll(cs []Command) {
 	var wg sync.WaitGroup
 	for _, c := range cs {
 		wg.Go(func() {
+			if err := s.failpoints.proposing(&c); err != nil {
+				return
+			}
 			if _, err := s.raft.propose(c); err != nil {
 				s.log.Debug("command not applied", "kind", c.Op, "err", err)
 			}

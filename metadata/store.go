@@ -26,6 +26,7 @@ type Store struct {
 	raft   *raftNode
 	loaded ring.Epoch    // of the state.json found when opened
 	prod   chan struct{} // one slot: there is a newer State to persist
+	failpoints
 
 	current atomic.Pointer[State] // newest seen; written under mu
 	cache   atomic.Pointer[encodedState]
@@ -59,7 +60,8 @@ func Open(cfg Config, first *State) (*Store, error) {
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.current.Store(st)
-	s.fsm = &fsm{publish: func(st *State) { s.publish(st) }}
+	s.failpoints = failpoints{cfg.Failpoint}
+	s.fsm = &fsm{publish: func(st *State) { s.publish(st) }, failpoints: s.failpoints}
 	if s.raft, err = openRaft(&s.cfg, s.waits, s.fsm, st.newborn(s.self), s.log); err != nil {
 		s.cancel()
 		return nil, err

@@ -75,6 +75,9 @@ func (a *app) startCommand() *cobra.Command {
 			if cfg.Now, err = testClock(a.getenv, time.Now()); err != nil {
 				return err
 			}
+			if cfg.Failpoint, err = failpoints(a.getenv); err != nil {
+				return err
+			}
 			return a.start(cmd.Context(), cfg)
 		},
 	}
