@@ -13,6 +13,7 @@ type Node interface {
 	Views
 	Changes
 	Buckets
+	Transferring
 	Signals
 }
 

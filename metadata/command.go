@@ -1,6 +1,8 @@
 package metadata
 
 import (
+	"time"
+
 	"github.com/ringcore/ringcore/dataplane/wire"
 	"github.com/ringcore/ringcore/metadata/ring"
 )
@@ -26,6 +28,7 @@ const (
 	opUp        = "up"        // ... and that it can again
 	opFloor     = "floor"     // tombstones below certain times are needed by nobody
 	opBucket    = "bucket"    // properties of a bucket
+	opLimits    = "limits"    // what transfers may take
 )
 
 // Command is one entry of raft's log. Each compares what it relies on, so a
@@ -50,6 +53,11 @@ type Command struct {
 	Asked   []ring.NodeID      `json:"asked,omitempty"`   // floor: who has said that it keeps nothing older
 	Bucket  string             `json:"bucket,omitempty"`  // bucket: its name
 	Props   *wire.BucketChange `json:"props,omitempty"`   // bucket: what is to change
+	Limits  *Limits            `json:"limits,omitempty"`  // limits: what is to change, of Node or of the cluster
+	Reset   bool               `json:"reset,omitempty"`   // limits: forget what was said before
+	At      int64              `json:"at,omitempty"`      // begin, commit, abort: the proposer's wall clock in ms, for people only
+	Records int64              `json:"records,omitempty"` // commit: what was moved, for people only
+	Bytes   int64              `json:"bytes,omitempty"`   // commit
 }
 
 // Join asks to admit m. Refused for a name in use and for the id of a member that
@@ -113,6 +121,10 @@ func (c Command) stamped() Command {
 	c.Version = CommandVersion
 	if c.ReqID == "" {
 		c.ReqID = randomHex(8)
+		switch c.Op {
+		case opBegin, opCommit, opAbort:
+			c.At = millis(time.Now())
+		}
 	}
 	return c
 }

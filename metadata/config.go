@@ -23,10 +23,8 @@ type Config struct {
 	Caller Caller
 	Up     func(ring.NodeID) bool // whether a node can probably be reached; all can if nil
 
-	MaxTransfersIn  int          // open transfers that one node receives at a time; 8 if zero
-	MaxTransfersOut int          // ... and sends; 8 if zero
-	Timing          Timing       // LAN if zero
-	Logger          *slog.Logger // slog.Default() if nil
+	Timing Timing       // LAN if zero
+	Logger *slog.Logger // slog.Default() if nil
 
 	Failpoint func(wire.Failpoint) error // of a test; see there
 }
@@ -79,12 +77,6 @@ func (t Timing) waits() waits {
 func (c Config) withDefaults() Config {
 	if c.Up == nil {
 		c.Up = func(ring.NodeID) bool { return true }
-	}
-	if c.MaxTransfersIn == 0 {
-		c.MaxTransfersIn = 8
-	}
-	if c.MaxTransfersOut == 0 {
-		c.MaxTransfersOut = 8
 	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()

@@ -27,7 +27,7 @@ func (s *Store) lead() {
 		default:
 			watch.observe(s.State(), s.cfg.Up, time.Now())
 			s.proposeAll(decide(s.State(), view{
-				up: s.cfg.Up, in: s.cfg.MaxTransfersIn, out: s.cfg.MaxTransfersOut,
+				up:      s.cfg.Up,
 				stalled: watch.stalled, session: func() string { return randomHex(8) },
 			}))
 		}
