@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/ringcore/ringcore/dataplane/wire"
 	"github.com/ringcore/ringcore/metadata/ring"
 	"github.com/ringcore/ringcore/vnodes"
 )
@@ -69,6 +70,9 @@ type Config struct {
 	// Now is the wall clock from which stamps are made; time.Now if nil. For tests: a node
 	// whose clock is wrong must do no harm.
 	Now func() time.Time
+
+	// Failpoint is told of the steps of transfers; see wire.Failpoint. For tests only.
+	Failpoint func(wire.Failpoint) error
 
 	// OneMachine shortens the waits for nodes that share a machine: tests and dev clusters.
 	OneMachine bool

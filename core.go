@@ -97,6 +97,7 @@ func (c *core) open(first *metadata.State) error {
 			return c.peers.Dial(ctx, node, wire.ConnRaft)
 		},
 		Caller: caller{c}, Up: c.live.Up, Timing: timing, Logger: c.n.log, Capabilities: c.caps.own,
+		Failpoint: c.n.cfg.Failpoint,
 	}, first)
 	if err != nil {
 		return fmt.Errorf("open the cluster's metadata: %w", err)
@@ -161,6 +162,7 @@ func (c *core) openVnodes(dir string, fresh bool) error {
 		Services: services, Rings: rings{c}, Transfers: transfers{c}, Dialer: dialer{c}, Up: c.live.MaybeUp, UpChanged: c.live.Changed,
 		Logger: c.n.log, AcceptLoss: c.n.cfg.AcceptLoss, HintBytes: c.n.cfg.HintBytes,
 		Now: c.n.cfg.Now, DiskLow: low, DiskCritical: critical, Floors: floors{c}, Capability: c.capability, CompareEvery: c.n.cfg.CompareEvery,
+		Failpoint: c.n.cfg.Failpoint,
 	})
 	if err != nil {
 		return fmt.Errorf("open the vnodes: %w", err)

@@ -105,7 +105,7 @@ func (v view) Transfers(ctx context.Context) (admin.TransfersView, error) {
 	slices.SortFunc(tv.Active, func(a, b admin.TransferView) int {
 		return cmp.Or(cmp.Compare(a.Partition, b.Partition), cmp.Compare(a.Session, b.Session))
 	})
-	tv.Waiting = waitingSteps(st)
+	tv.Waiting, tv.Ended, tv.Limits = waitingSteps(st), c.endedTransfers(), c.limits()
 	return tv, nil
 }
 

@@ -32,6 +32,8 @@ type fakeNode struct {
 	commits  []string // hashes
 	cleared  bool
 	repairs  []admin.RepairRequest
+	limits   []admin.LimitsRequest
+	aborts   []admin.AbortRequest
 	preflist preflistArgs
 	props    wire.BucketProps
 }
@@ -72,7 +74,12 @@ func (f *fakeNode) Transfers(context.Context) (admin.TransfersView, error) {
 	return admin.TransfersView{Waiting: 3, Active: []admin.TransferView{{
 		Session: "18446744073709551615", Kind: "move", Service: "kv", Partition: 5, Slot: 1, From: "n1", To: "n2", Phase: "fold",
 		Records: 1000, Bytes: 250_000, Percent: 12.5, BytesPerS: 50_000, ETAS: 35,
-	}}}, f.fail()
+	}}, Ended: []admin.EndedView{{
+		Session: "5ac3", Kind: "move", Partition: 4, Slot: 0, From: "n1", To: "n2", Outcome: "aborted", Reason: "a node that it needs is down",
+		Started: time.Unix(1_700_000_000, 0).UTC(), Ended: time.Unix(1_700_000_012, 0).UTC(), Seconds: 12,
+	}}, Limits: admin.LimitsView{
+		Limits: admin.Limits{In: 16, Out: 16, Pair: 8, BytesIn: -1, BytesOut: -1}, Nodes: map[string]admin.Limits{"n2": {BytesOut: 1 << 20}},
+	}}, f.fail()
 }
 
 func (f *fakeNode) Status(ctx context.Context) (admin.StatusView, error) {

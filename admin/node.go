@@ -14,6 +14,7 @@ type Node interface {
 	Changes
 	Plans
 	Buckets
+	Transferring
 	Signals
 }
 

@@ -38,6 +38,8 @@ type MemberView struct {
 type TransfersView struct {
 	Active  []TransferView `json:"active"`
 	Waiting int            `json:"waiting"` // steps towards the target that have not begun
+	Ended   []EndedView    `json:"ended"`   // newest first, a hundred at most
+	Limits  LimitsView     `json:"limits"`
 }
 
 // TransferView is one transfer under way.

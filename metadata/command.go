@@ -1,6 +1,8 @@
 package metadata
 
 import (
+	"time"
+
 	"github.com/ringcore/ringcore/dataplane/wire"
 	"github.com/ringcore/ringcore/metadata/ring"
 )
@@ -30,6 +32,7 @@ const (
 	opUp        = "up"        // ... and that it can again
 	opFloor     = "floor"     // tombstones below certain times are needed by nobody
 	opBucket    = "bucket"    // properties of a bucket
+	opLimits    = "limits"    // what transfers may take
 	opUse       = "use"       // a lasting capability is in use
 
 	opStage      = "stage"       // add a change to the plan
@@ -64,6 +67,11 @@ type Command struct {
 	Plan    string             `json:"plan,omitempty"`    // commit-plan: the hash
 	Cap     string             `json:"cap,omitempty"`     // use: its name
 	CapVer  int                `json:"cap_ver,omitempty"` // use: its version
+	Limits  *Limits            `json:"limits,omitempty"`  // limits: what is to change, of Node or of the cluster
+	Reset   bool               `json:"reset,omitempty"`   // limits: forget what was said before
+	At      int64              `json:"at,omitempty"`      // begin, commit, abort: the proposer's wall clock in ms, for people only
+	Records int64              `json:"records,omitempty"` // commit: what was moved, for people only
+	Bytes   int64              `json:"bytes,omitempty"`   // commit
 }
 
 // Join asks to admit m. Refused for a name in use and for the id of a member that
@@ -141,6 +149,10 @@ func (c Command) stamped() Command {
 	c.Version = c.version()
 	if c.ReqID == "" {
 		c.ReqID = randomHex(8)
+		switch c.Op {
+		case opBegin, opCommit, opAbort:
+			c.At = millis(time.Now())
+		}
 	}
 	return c
 }

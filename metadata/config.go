@@ -27,14 +27,14 @@ type Config struct {
 	Caller Caller
 	Up     func(ring.NodeID) bool // whether a node can probably be reached; all can if nil
 
-	MaxTransfersIn  int // open transfers that one node receives at a time; 8 if zero
-	MaxTransfersOut int // ... and sends; 8 if zero
 	// VoterPatience is for how long a voter may be silent before another member votes in
 	// its place, if one can and the other voters are a majority: 30 s if zero, for ever
 	// if negative. It stays a member, and keeps what it owns.
 	VoterPatience time.Duration
 	Timing        Timing       // LAN if zero
 	Logger        *slog.Logger // slog.Default() if nil
+
+	Failpoint func(wire.Failpoint) error // of a test; see there
 
 	logs func(raft.LogStore) raft.LogStore // for tests: a disk that hangs; nil for none
 }
@@ -96,12 +96,6 @@ func (t Timing) waits() waits {
 func (c Config) withDefaults() Config {
 	if c.Up == nil {
 		c.Up = func(ring.NodeID) bool { return true }
-	}
-	if c.MaxTransfersIn == 0 {
-		c.MaxTransfersIn = 8
-	}
-	if c.MaxTransfersOut == 0 {
-		c.MaxTransfersOut = 8
 	}
 	if c.VoterPatience == 0 {
 		c.VoterPatience = 30 * time.Second

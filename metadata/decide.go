@@ -9,7 +9,6 @@ import (
 // view is what the leader knows beside the State when it decides about the ring.
 type view struct {
 	up      func(ring.NodeID) bool
-	in, out int                  // most open transfers of one node as receiver, as sender
 	stalled func(*Transfer) bool // a node that it needs has been away for too long
 	session func() string        // draws a fresh session id
 }
@@ -61,28 +60,6 @@ func plan(s *State) [][]ring.NodeID {
 	return ring.Claim(claimants, s.Ring.Q(), s.wanted(), s.inherited(s.Ring.Lists()))
 }
 
-// begins picks the transfers to begin now. idle is true if no partition without an
-// open transfer needs a step.
-func begins(s *State, v view) (begin []Transfer, idle bool) {
-	load := newLoad(s, v)
-	idle = true
-	for i := range s.Ring.Q() {
-		p := ring.Partition(i)
-		if _, open := s.Transfer(p); open {
-			continue
-		}
-		next, more := s.nextStep(p)
-		if !more {
-			continue
-		}
-		idle = false
-		if !slices.ContainsFunc(needs(s, next), func(id ring.NodeID) bool { return !v.up(id) }) && load.take(next) {
-			begin = append(begin, Transfer{ID: v.session(), Step: next})
-		}
-	}
-	return begin, idle
-}
-
 // needs are the nodes without which step cannot end: an add is filled from every
 // replica, and a drop is merged into every other.
 func needs(s *State, step ring.Step) []ring.NodeID {
@@ -100,41 +77,4 @@ func needs(s *State, step ring.Step) []ring.NodeID {
 		}
 	}
 	return ids
-}
-
-// load counts the open transfers of each node.
-type load struct {
-	in, out       map[ring.NodeID]int
-	maxIn, maxOut int
-}
-
-// newLoad counts what is under way. What waits for a node that is down costs
-// nobody anything, and must not keep the others waiting.
-func newLoad(s *State, v view) *load {
-	l := &load{make(map[ring.NodeID]int), make(map[ring.NodeID]int), v.in, v.out}
-	for i := range s.Transfers {
-		step := s.Transfers[i].Step
-		if !slices.ContainsFunc(needs(s, step), func(id ring.NodeID) bool { return !v.up(id) }) {
-			l.count(step)
-		}
-	}
-	return l
-}
-
-func (l *load) count(step ring.Step) {
-	if step.To != "" {
-		l.in[step.To]++
-	}
-	if step.From != "" {
-		l.out[step.From]++
-	}
-}
-
-// take counts step if its nodes have room for it.
-func (l *load) take(step ring.Step) bool {
-	if step.To != "" && l.in[step.To] >= l.maxIn || step.From != "" && l.out[step.From] >= l.maxOut {
-		return false
-	}
-	l.count(step)
-	return true
 }

@@ -19,6 +19,7 @@ type fsm struct {
 	publish func(*State)
 	fail    func(error) // it cannot go on; the first counts
 	failed  bool        // raft's goroutine only
+	failpoints
 }
 
 // applied is what Apply answers to the proposer.
@@ -42,6 +43,7 @@ func (f *fsm) Apply(l *raft.Log) any {
 	if f.failed {
 		return applied{err: wire.Errorf(wire.NotSupported, "this node is of an older version than the cluster's metadata")}
 	}
+	f.applying(&c)
 	next, err := step(old, &c)
 	if next == nil {
 		return applied{err: err}
@@ -49,6 +51,7 @@ func (f *fsm) Apply(l *raft.Log) any {
 	if next != old {
 		f.state.Store(next)
 		f.publish(next)
+		f.applied(&c)
 	}
 	return applied{epoch: next.Epoch, err: dated(err, next.Epoch)}
 }

@@ -27,7 +27,7 @@ func (s *Store) lead() {
 		default:
 			watch.observe(s.State(), s.cfg.Up, time.Now())
 			s.proposeAll(decide(s.State(), view{
-				up: s.cfg.Up, in: s.cfg.MaxTransfersIn, out: s.cfg.MaxTransfersOut,
+				up:      s.cfg.Up,
 				stalled: watch.stalled, session: func() string { return randomHex(8) },
 			}))
 			s.proposeAll(s.State().adoptions(s.cfg.Capabilities))
@@ -67,6 +67,9 @@ func (s *Store) proposeAll(cs []Command) {
 	var wg sync.WaitGroup
 	for _, c := range cs {
 		wg.Go(func() {
+			if err := s.failpoints.proposing(&c); err != nil {
+				return
+			}
 			if _, err := s.raft.propose(c); err != nil {
 				s.log.Debug("command not applied", "kind", c.Op, "err", err)
 			}

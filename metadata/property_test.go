@@ -64,8 +64,8 @@ func drawCommand(t *rapid.T, s *State, sessions *int) Command {
 	case 13:
 		return drawBucket(t)
 	}
-	cs := decide(s, view{
-		up: func(ring.NodeID) bool { return true }, in: 3, out: 3, stalled: func(*Transfer) bool { return false },
+	cs := decide(limited(s, 3), view{
+		up: func(ring.NodeID) bool { return true }, stalled: func(*Transfer) bool { return false },
 		session: func() string { *sessions++; return fmt.Sprint("s", *sessions) },
 	})
 	if len(cs) == 0 {

@@ -31,12 +31,14 @@ type State struct {
 
 	Buckets map[string]wire.BucketProps `json:"buckets,omitempty"` // those with properties of their own
 
-	Target     [][]ring.NodeID `json:"target,omitempty"`     // the lists wanted, by partition; nil when reached
-	Transfers  []Transfer      `json:"transfers,omitempty"`  // open ones, sorted by partition, at most one each
-	Ended      []Ended         `json:"ended,omitempty"`      // newest last, at most endedKept(Q)
-	Floors     []Floor         `json:"floors,omitempty"`     // by partition; nil while none has risen
-	Recoveries []Recovery      `json:"recoveries,omitempty"` // oldest first; their number is the generation of Epoch
-	Used       map[string]int  `json:"used,omitempty"`       // lasting capabilities in use, by name: their versions
+	Target     [][]ring.NodeID        `json:"target,omitempty"`      // the lists wanted, by partition; nil when reached
+	Transfers  []Transfer             `json:"transfers,omitempty"`   // open ones, sorted by partition, at most one each
+	Ended      []Ended                `json:"ended,omitempty"`       // newest last, at most endedKept(Q)
+	Limits     *Limits                `json:"limits,omitempty"`      // of transfers; nil while nobody has set any
+	NodeLimits map[ring.NodeID]Limits `json:"node_limits,omitempty"` // ... of nodes that have their own
+	Floors     []Floor                `json:"floors,omitempty"`      // by partition; nil while none has risen
+	Recoveries []Recovery             `json:"recoveries,omitempty"`  // oldest first; their number is the generation of Epoch
+	Used       map[string]int         `json:"used,omitempty"`        // lasting capabilities in use, by name: their versions
 
 	Recent []string `json:"recent,omitempty"` // ids of applied requests, newest last; only in raft's snapshots
 }
@@ -45,8 +47,9 @@ type State struct {
 type Transfer struct {
 	ID string `json:"id"` // the session
 	ring.Step
-	Gen   ring.Gen   `json:"gen"`   // of the partition, right after the begin
-	Begun ring.Epoch `json:"begun"` // the epoch that began it
+	Gen   ring.Gen   `json:"gen"`             // of the partition, right after the begin
+	Begun ring.Epoch `json:"begun"`           // the epoch that began it
+	Since int64      `json:"since,omitempty"` // by the leader's wall clock, in ms: for people
 }
 
 // Driver is the node that works the transfer and alone may commit it: the source,
@@ -65,6 +68,10 @@ type Ended struct {
 	Committed bool       `json:"committed,omitempty"`
 	Reason    string     `json:"reason,omitempty"` // of an abort
 	Epoch     ring.Epoch `json:"epoch"`            // that ended it
+	Since     int64      `json:"since,omitempty"`  // when it was begun and ended, by wall clocks, in ms: for people
+	Until     int64      `json:"until,omitempty"`
+	Records   int64      `json:"records,omitempty"` // that its driver has moved, of a commit
+	Bytes     int64      `json:"bytes,omitempty"`
 }
 
 // recentKept bounds State.Recent.

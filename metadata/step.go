@@ -73,7 +73,7 @@ func (s *State) apply(c *Command) (changed bool, err error) {
 	case opRebalance:
 		return s.rebalance(c.Basis, c.Target)
 	case opBegin:
-		return s.begin(c.Begin)
+		return s.begin(c.Begin, c.At)
 	case opCommit:
 		return s.commit(c)
 	case opAbort:
@@ -82,6 +82,8 @@ func (s *State) apply(c *Command) (changed bool, err error) {
 		return s.settle()
 	case opFloor:
 		return s.raiseFloors(c.Floors, c.Asked)
+	case opLimits:
+		return s.limits(c.Node, c.Limits, c.Reset)
 	case opBucket:
 		return s.bucket(c.Bucket, c.Props)
 	case opStage:

@@ -227,10 +227,17 @@ func (y *story) decide(limit int, stalled func(*Transfer) bool) []Command {
 	if stalled == nil {
 		stalled = func(*Transfer) bool { return false }
 	}
-	return decide(y.s, view{
-		up: func(id ring.NodeID) bool { return !y.down[id] }, in: limit, out: limit, stalled: stalled,
+	return decide(limited(y.s, limit), view{
+		up: func(id ring.NodeID) bool { return !y.down[id] }, stalled: stalled,
 		session: func() string { y.sessions++; return fmt.Sprintf("s%d", y.sessions) },
 	})
+}
+
+// limited is s with limits.
+func limited(s *State, limit int) *State {
+	c := *s
+	c.Limits = &Limits{In: limit, Out: limit, Pair: limit}
+	return &c
 }
 
 // lead applies what the leader decides until it decides nothing; with commits,

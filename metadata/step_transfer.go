@@ -67,7 +67,7 @@ func (s *State) nextStep(p ring.Partition) (ring.Step, bool) {
 
 // begin begins those of ts that are still the next step of their partition; it is
 // a Conflict if none is.
-func (s *State) begin(ts []Transfer) (bool, error) {
+func (s *State) begin(ts []Transfer, at int64) (bool, error) {
 	r, opened := s.Ring, slices.Clone(s.Transfers)
 	for _, t := range ts {
 		if !s.mayBegin(&t) || slices.ContainsFunc(opened, func(o Transfer) bool { return o.Partition == t.Partition || o.ID == t.ID }) {
@@ -78,7 +78,7 @@ func (s *State) begin(ts []Transfer) (bool, error) {
 			continue
 		}
 		r = next
-		t.Gen, t.Begun = r.Gen(t.Partition), s.Epoch
+		t.Gen, t.Begun, t.Since = r.Gen(t.Partition), s.Epoch, at
 		i, _ := slices.BinarySearchFunc(opened, t.Partition, comparePartition)
 		opened = slices.Insert(opened, i, t)
 	}
@@ -122,7 +122,9 @@ func (s *State) commit(c *Command) (bool, error) {
 	if err != nil {
 		return false, wire.Errorf(wire.Conflict, "commit transfer %s: %v", t.ID, err)
 	}
-	s.end(i, r, Ended{ID: t.ID, Step: t.Step, Committed: true, Epoch: s.Epoch})
+	s.end(i, r, Ended{
+		ID: t.ID, Step: t.Step, Committed: true, Epoch: s.Epoch, Since: t.Since, Until: c.At, Records: c.Records, Bytes: c.Bytes,
+	})
 	return true, nil
 }
 
@@ -143,7 +145,7 @@ func (s *State) abort(c *Command) (bool, error) {
 	if err != nil {
 		return false, wire.Errorf(wire.Conflict, "abort transfer %s: %v", t.ID, err)
 	}
-	s.end(i, r, Ended{ID: t.ID, Step: t.Step, Reason: c.Reason, Epoch: s.Epoch})
+	s.end(i, r, Ended{ID: t.ID, Step: t.Step, Reason: c.Reason, Epoch: s.Epoch, Since: t.Since, Until: c.At})
 	return true, nil
 }
 

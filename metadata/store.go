@@ -27,6 +27,7 @@ type Store struct {
 	raft   *raftNode
 	loaded ring.Epoch    // of the state.json found when opened
 	prod   chan struct{} // one slot: there is a newer State to persist
+	failpoints
 
 	current  atomic.Pointer[State] // newest seen; written under mu
 	cache    atomic.Pointer[encodedState]
@@ -66,7 +67,8 @@ func Open(cfg Config, first *State) (*Store, error) {
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.current.Store(st)
-	s.fsm = &fsm{publish: func(st *State) { s.publish(st) }, fail: s.fail}
+	s.failpoints = failpoints{cfg.Failpoint}
+	s.fsm = &fsm{publish: func(st *State) { s.publish(st) }, fail: s.fail, failpoints: s.failpoints}
 	if s.raft, err = openRaft(&s.cfg, s.waits, s.fsm, st, s.log); err != nil {
 		s.cancel()
 		return nil, err

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/ringcore/ringcore/dataplane/wire"
 	"github.com/ringcore/ringcore/metadata/ring"
 )
 
@@ -58,10 +59,10 @@ func (m *Manager) clean(ctx context.Context, d *driver) {
 func (m *Manager) cleanOnce(ctx context.Context, p ring.Partition) error {
 	r := m.ring()
 	for _, svc := range m.leftovers(r, p) {
-		if err := m.confirmed(ctx, svc, r, p); err != nil {
+		if err := errors.Join(m.confirmed(ctx, svc, r, p), m.passed(wire.SourceConfirmed)); err != nil {
 			return err
 		}
-		if err := m.dropLeftover(svc, r, p); err != nil {
+		if err := errors.Join(m.dropLeftover(svc, r, p), m.passed(wire.SourceDropped)); err != nil {
 			return err
 		}
 	}

@@ -87,6 +87,9 @@ func (m *Manager) serves(ctx context.Context, f *wire.Frame) error {
 	if err := json.Unmarshal(f.Body, &open); err != nil {
 		return wire.Errorf(wire.BadRequest, "%v", err)
 	}
+	if err := m.passed(wire.TargetConfirming); err != nil {
+		return err
+	}
 	fctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
 	if err := m.fetch(fctx, ring.Epoch(f.Epoch)); err != nil {

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/ringcore/ringcore/dataplane/wire"
 	"github.com/ringcore/ringcore/metadata/ring"
 )
 
@@ -194,7 +195,10 @@ func (m *Manager) settle(ctx context.Context, d *driver) error {
 		if committed, over := m.ended(&s); over {
 			return m.conclude(d, committed)
 		}
-		err := m.transfers.Commit(ctx, s)
+		err := m.passed(wire.SourceProposed)
+		if err == nil {
+			err = m.transfers.Commit(ctx, s)
+		}
 		if err == nil {
 			return m.conclude(d, true)
 		}
@@ -212,6 +216,13 @@ func (m *Manager) settle(ctx context.Context, d *driver) error {
 // stays until the files are gone.
 func (m *Manager) conclude(d *driver, committed bool) error {
 	s := d.session
+	point := wire.SourceAborted
+	if committed {
+		point = wire.SourceCommitted
+	}
+	if err := m.passed(point); err != nil {
+		return err
+	}
 	if committed {
 		m.install()
 		m.log.Info("partition handed off", "transfer", s.ID, "partition", s.Partition, "kind", s.Kind, "to", s.To,
@@ -236,7 +247,7 @@ func (m *Manager) conclude(d *driver, committed bool) error {
 	if committed && len(m.leftovers(r, s.Partition)) == 0 {
 		m.forgetSources(r, s.Partition) // there is nothing to clean
 	}
-	return nil
+	return m.passed(wire.SourceConcluded)
 }
 
 // tellHandoff calls the user's hooks. Worker only.

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"time"
 
+	"github.com/ringcore/ringcore/dataplane/wire"
 	"github.com/ringcore/ringcore/metadata/ring"
 )
 
@@ -175,7 +176,7 @@ func (m *Manager) takeOver(old, r *ring.Ring, p ring.Partition) {
 	if a == nil {
 		return
 	}
-	if err := m.forget(a, failed); err != nil { // a second activation would undo what comes now
+	if err := errors.Join(m.forget(a, failed), m.passed(wire.TargetActivated)); err != nil { // a second activation would undo what comes now
 		for _, svc := range m.services {
 			if a.note.moves(svc.Name) {
 				m.setLost(svc, p, err)
@@ -244,7 +245,10 @@ func (m *Manager) activate(svc *service, r *ring.Ring, p ring.Partition, a *arri
 	}
 	switch {
 	case arrives:
-		return m.promote(svc, r, p, a)
+		if err := m.passed(wire.TargetActivating); err != nil {
+			return err
+		}
+		return errors.Join(m.promote(svc, r, p, a), m.passed(wire.TargetRenamed))
 	case r.Assignments[p].Replicas[r.Place(p, m.node)].CatchingUp:
 		return m.dropSlot(svc, p) // what an earlier tenure left is stale
 	}

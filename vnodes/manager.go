@@ -104,8 +104,8 @@ type Config struct {
 	FloorAge       time.Duration // how far behind the clock floors stay, besides the clocks' bound; 1 min if zero
 	RepairPatience time.Duration // how long a repair on request waits for one partition whose replicas cannot be compared; 30 s if zero
 
-	files     fileSystem              // of tests; the operating system's if nil
-	failpoint func(step string) error // of a test: called behind each durable step of a repair
+	Failpoint func(wire.Failpoint) error // of a test; see there
+	files     fileSystem                 // of tests; the operating system's if nil
 }
 
 // Manager runs the vnodes of one node in one cluster. Its methods may be called

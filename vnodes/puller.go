@@ -3,6 +3,7 @@ package vnodes
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -16,7 +17,10 @@ func (m *Manager) fill(ctx context.Context, d *driver) error {
 	s := d.session
 	services := m.involved(&s, m.rings.Ring())
 	d.enter("fill")
-	if err := m.pullAll(ctx, d, services); err != nil {
+	if err := m.passed(wire.FillBegun); err != nil {
+		return err
+	}
+	if err := errors.Join(m.pullAll(ctx, d, services), m.passed(wire.FillDone)); err != nil {
 		return err
 	}
 	d.enter("commit")
@@ -130,7 +134,10 @@ func (m *Manager) mergeChunk(svc *service, p ring.Partition, body []byte) (int, 
 	if werr != nil {
 		return 0, werr
 	}
-	return len(writes), v.mergeFrom(replica, writes)
+	if err := m.passed(wire.FillChunk); err != nil {
+		return 0, err
+	}
+	return len(writes), errors.Join(v.mergeFrom(replica, writes), m.passed(wire.FillStored))
 }
 
 func checkPulled(body []byte, got map[string]int64) (whole bool, err error) {
@@ -161,6 +168,9 @@ func (m *Manager) sendRecords(ctx context.Context, st Stream, f *wire.Frame) err
 	if err := json.Unmarshal(f.Body, &open); err != nil {
 		return wire.Errorf(wire.BadRequest, "%v", err)
 	}
+	if err := m.passed(wire.PullAsked); err != nil {
+		return err
+	}
 	fctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
 	if err := m.fetch(fctx, ring.Epoch(f.Epoch)); err != nil {
@@ -186,6 +196,9 @@ func (m *Manager) sendRecords(ctx context.Context, st Stream, f *wire.Frame) err
 		end.Partial = end.Partial || !whole
 		h.Service = svc.id
 		b := batch{limit: m.cfg.ChunkBytes, flush: func(writes []Write) error {
+			if err := m.passed(wire.PullChunk); err != nil {
+				return err
+			}
 			end.Records[name] += int64(len(writes))
 			if err := st.SetDeadline(time.Now().Add(pipeTimeout)); err != nil {
 				return err

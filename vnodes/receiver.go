@@ -75,6 +75,10 @@ func (m *Manager) receive(ctx context.Context, answer *answerer, first *wire.Fra
 		}
 		defer leave()
 	}
+	if err := m.passed(wire.TargetOpened); err != nil {
+		answer.fail(first, err)
+		return
+	}
 	if err := answer.ok(first, nil); err != nil {
 		return
 	}
@@ -101,6 +105,9 @@ func (m *Manager) receive(ctx context.Context, answer *answerer, first *wire.Fra
 func (rc *receiver) begin(ctx context.Context, st Stream, first *wire.Frame) error {
 	if err := json.Unmarshal(first.Body, &rc.open); err != nil {
 		return wire.Errorf(wire.BadRequest, "handoff: %v", err)
+	}
+	if err := rc.passed(wire.TargetAsked); err != nil {
+		return err
 	}
 	for _, name := range rc.open.Services {
 		svc := rc.m.services[wire.ServiceID(name)]
@@ -294,10 +301,23 @@ func (rc *receiver) take(f *wire.Frame) error {
 	for i := range writes {
 		rc.m.clock.ObserveTrusted(writes[i].Record.Stamp.Time)
 	}
-	if rc.open.Mode == modeStage {
-		return rc.stage(svc, writes)
+	if err := rc.passed(wire.TargetChunk); err != nil {
+		return err
 	}
-	return rc.merge(svc, writes)
+	if rc.open.Mode == modeStage {
+		err = rc.stage(svc, writes)
+	} else {
+		err = rc.merge(svc, writes)
+	}
+	return errors.Join(err, rc.passed(wire.TargetStored))
+}
+
+// passed is Manager.passed for a session, as against hints.
+func (rc *receiver) passed(p wire.Failpoint) error {
+	if rc.open.Mode != modeStage && rc.open.Mode != modeMerge {
+		return nil
+	}
+	return rc.m.passed(p)
 }
 
 // stage writes a chunk into the session's file. Later records replace earlier
@@ -373,6 +393,9 @@ func (v *vnode) mergeFrom(from origin, writes []Write) error {
 
 // end verifies that everything is here and makes it survive a crash.
 func (rc *receiver) end(f *wire.Frame) error {
+	if err := rc.passed(wire.TargetEnd); err != nil {
+		return err
+	}
 	if rc.open.Mode != modeStage {
 		if rc.open.Mode == modeHints {
 			rc.m.askAgain() // a slot may have waited for these
@@ -394,13 +417,20 @@ func (rc *receiver) end(f *wire.Frame) error {
 		}
 	}
 	note := SessionNote{Session: rc.open.Session, State: noteReady, Digests: end.Digests}
-	if err := rc.m.journal.PutSession(note); err != nil {
+	err := rc.m.passed(wire.TargetVerified)
+	if err == nil {
+		err = rc.m.journal.PutSession(note)
+	}
+	if err != nil {
 		return fmt.Errorf("note that the session is ready: %w", err)
 	}
 	rc.m.mu.Lock()
 	rc.m.arrived[note.Session.ID] = &arrival{note: note, stores: rc.staging}
 	rc.m.mu.Unlock()
 	rc.staging, rc.ready = nil, true
+	if err := rc.m.passed(wire.TargetReady); err != nil {
+		return err
+	}
 	// If the session was aborted meanwhile, nobody else looks at what has arrived.
 	if committed, over := rc.m.ended(&note.Session); over && !committed {
 		return errors.Join(wire.Errorf(wire.Conflict, "session %s was aborted", note.Session.ID), rc.m.discard(note.Session.ID))

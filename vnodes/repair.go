@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/ringcore/ringcore/dataplane/wire"
 	"github.com/ringcore/ringcore/metadata/ring"
 )
 
@@ -149,21 +150,13 @@ func (m *Manager) repairOnce(ctx context.Context, d *driver, x *repair) (done bo
 	if err := m.refill(ctx, d, x); err != nil {
 		return false, err
 	}
-	if err := m.passed("filled"); err != nil {
+	if err := m.passed(wire.RepairWhole); err != nil {
 		return false, err
 	}
 	if _, again := m.stageOf(x); again {
 		return false, fmt.Errorf("the new file is damaged too: %w", ErrCorrupt)
 	}
 	return m.endRepair(x, false)
-}
-
-// passed tells a test that a step of a repair is durable.
-func (m *Manager) passed(step string) error {
-	if m.cfg.failpoint == nil {
-		return nil
-	}
-	return m.cfg.failpoint(step)
 }
 
 func (m *Manager) stageOf(x *repair) (s repairStage, again bool) {
@@ -240,7 +233,7 @@ func (m *Manager) endRepair(x *repair, gone bool) (done bool, err error) {
 				return false, err
 			}
 		}
-		if err := errors.Join(m.journal.deleteRepair(x.name), m.passed("note deleted")); err != nil {
+		if err := errors.Join(m.journal.deleteRepair(x.name), m.passed(wire.RepairEnded)); err != nil {
 			return false, err
 		}
 	}

@@ -14,13 +14,13 @@ var errKilled = errors.New("killed here")
 
 // killAt lets repairs of the node fail from a step on, as if it was killed there,
 // and tells when it has come.
-func (n *simNode) killAt(step string) (reached <-chan struct{}) {
+func (n *simNode) killAt(step wire.Failpoint) (reached <-chan struct{}) {
 	came := make(chan struct{})
 	var dead atomic.Bool
 	quick := n.tune
 	n.tune = func(c *Config) {
 		quick(c)
-		c.failpoint = func(at string) error {
+		c.Failpoint = func(at wire.Failpoint) error {
 			if at == step && !dead.Swap(true) {
 				close(came)
 			}
@@ -48,8 +48,10 @@ func (n *simNode) awaitStep(reached <-chan struct{}) {
 // A node is killed behind each durable step of a repair, with writes going on: it
 // comes back catching, never serves a slot that is not whole, and gets there.
 func TestKillDuringRepair(t *testing.T) {
-	for _, step := range []string{"noted", "aside", "unmarked", "noted new", "salvaged", "filled", "note deleted"} {
-		t.Run(step, func(t *testing.T) {
+	for _, step := range []wire.Failpoint{
+		wire.RepairNoted, wire.RepairAside, wire.RepairUnmarked, wire.RepairFilling, wire.RepairSalvaged, wire.RepairWhole, wire.RepairEnded,
+	} {
+		t.Run(string(step), func(t *testing.T) {
 			w := repairWorld(t, 3)
 			n := w.node(2)
 			places := boltPlaces(t, n.checkpointed())
@@ -61,7 +63,7 @@ func TestKillDuringRepair(t *testing.T) {
 			n.start()
 			n.m.Load().disk.scrubNow(t)
 			n.awaitStep(reached)
-			if ph := n.phase(repairP); ph == serving && step != "note deleted" {
+			if ph := n.phase(repairP); ph == serving && step != wire.RepairEnded {
 				t.Error("the slot serves in the middle of it")
 			}
 			stop()
@@ -69,7 +71,7 @@ func TestKillDuringRepair(t *testing.T) {
 			n.tune = quick
 			n.start()
 			rebuilt := int64(1)
-			if step == "note deleted" {
+			if step == wire.RepairEnded {
 				rebuilt = 0
 			}
 			n.heals(rebuilt)
@@ -85,7 +87,7 @@ func TestEffectsDuringRepair(t *testing.T) {
 	places := boltPlaces(t, n.checkpointed())
 	n.stop()
 	quick := n.tune
-	reached := n.killAt("salvaged")
+	reached := n.killAt(wire.RepairSalvaged)
 	flip(t, n.slotPath(repairP), places["value"])
 	n.start()
 	n.m.Load().disk.scrubNow(t)

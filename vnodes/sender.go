@@ -36,7 +36,10 @@ func (m *Manager) hand(ctx context.Context, d *driver) error {
 	if err := m.hold(m.rings.Ring().Epoch); err != nil { // in which the session is open: without it a restart could not judge how it ended
 		return err
 	}
-	if err := h.open(ctx); err != nil {
+	if err := m.passed(wire.SourceBegun); err != nil {
+		return err
+	}
+	if err := errors.Join(h.open(ctx), m.passed(wire.SourceOpened)); err != nil {
 		return err
 	}
 	d.enter("fold")
@@ -45,10 +48,13 @@ func (m *Manager) hand(ctx context.Context, d *driver) error {
 			return fmt.Errorf("send records: %w", err)
 		}
 	}
+	if err := m.passed(wire.SourceFolded); err != nil {
+		return err
+	}
 	d.enter("tail")
 	for round := 0; round < tailRounds; round++ {
 		n, err := h.sendTails()
-		if err != nil {
+		if err = errors.Join(err, m.passed(wire.SourceTail)); err != nil {
 			return fmt.Errorf("send changes: %w", err)
 		}
 		if n < shortTail {
@@ -177,6 +183,9 @@ func (h *handing) fold(i int) error {
 
 // send sends writes to every target.
 func (h *handing) send(v *vnode, writes []Write) error {
+	if err := h.m.passed(wire.SourceChunk); err != nil {
+		return err
+	}
 	for _, p := range h.pipes {
 		if err := p.chunk(v.svc.id, writes); err != nil {
 			return err
@@ -219,7 +228,7 @@ func (h *handing) seal() error {
 	h.d.enter("sealed")
 	late := time.AfterFunc(h.m.cfg.SealTimeout, h.hangUp)
 	defer late.Stop()
-	if err := h.change(serving, sealed); err != nil {
+	if err := errors.Join(h.change(serving, sealed), h.m.passed(wire.SourceSealed)); err != nil {
 		return err
 	}
 	if _, err := h.sendTails(); err != nil {
@@ -230,7 +239,7 @@ func (h *handing) seal() error {
 		end.Digests[v.svc.Name] = v.store.Digest()
 	}
 	body, err := json.Marshal(end)
-	if err != nil {
+	if err = errors.Join(err, h.m.passed(wire.SourceEnded)); err != nil {
 		return err
 	}
 	for _, p := range h.pipes {
@@ -238,7 +247,7 @@ func (h *handing) seal() error {
 			return err
 		}
 	}
-	return nil
+	return h.m.passed(wire.SourceReady)
 }
 
 // change brings all vnodes from one phase to the next; those that have made the
@@ -278,7 +287,11 @@ func (h *handing) propose() error {
 	for _, v := range h.vnodes {
 		note.Digests[v.svc.Name] = v.store.Digest()
 	}
-	if err := h.m.journal.PutSession(note); err != nil {
+	err := h.m.passed(wire.SourceProposing)
+	if err == nil {
+		err = h.m.journal.PutSession(note)
+	}
+	if err != nil {
 		// It may be on the disk or not: stay sealed, and try again from the start.
 		return errors.Join(fmt.Errorf("note the proposal: %w", err), h.change(proposed, sealed))
 	}

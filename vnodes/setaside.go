@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/ringcore/ringcore/dataplane/wire"
 	"github.com/ringcore/ringcore/metadata/ring"
 )
 
@@ -34,17 +35,17 @@ func (m *Manager) setAside(x *repair) (gone bool, err error) {
 			st.retire()
 		}
 	}
-	if err := errors.Join(m.noteRepair(x, repairAside), m.passed("noted")); err != nil {
+	if err := errors.Join(m.noteRepair(x, repairAside), m.passed(wire.RepairNoted)); err != nil {
 		return false, err
 	}
 	a, err := m.disk.quarantine(x.name)
-	if err := errors.Join(err, m.passed("aside")); err != nil {
+	if err := errors.Join(err, m.passed(wire.RepairAside)); err != nil {
 		return false, err
 	}
-	if err := errors.Join(m.forgetArrivals(x), m.journal.UnmarkFile(x.name), m.passed("unmarked")); err != nil {
+	if err := errors.Join(m.forgetArrivals(x), m.journal.UnmarkFile(x.name), m.passed(wire.RepairUnmarked)); err != nil {
 		return false, err
 	}
-	if err := errors.Join(m.noteRepair(x, repairFilled), m.passed("noted new")); err != nil {
+	if err := errors.Join(m.noteRepair(x, repairFilled), m.passed(wire.RepairFilling)); err != nil {
 		return false, err
 	}
 	m.faults.set(x.name, FaultRebuilding)
@@ -175,5 +176,5 @@ func (m *Manager) salvage(x *repair, d *driver) error {
 	m.mu.Lock()
 	x.salvaged = true
 	m.mu.Unlock()
-	return errors.Join(m.disk.letGo(a), m.passed("salvaged"))
+	return errors.Join(m.disk.letGo(a), m.passed(wire.RepairSalvaged))
 }

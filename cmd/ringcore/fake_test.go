@@ -66,7 +66,7 @@ func (f *fakeCluster) Transfers(context.Context) (admin.TransfersView, error) {
 	return admin.TransfersView{Waiting: 2, Active: []admin.TransferView{{
 		Session: "s1", Kind: "move", Service: "kv", Partition: 5, Slot: 1, From: "n1", To: "n3", Phase: "fold",
 		Records: 1000, Bytes: 2_500_000, Percent: 12.5, BytesPerS: 50_000, ETAS: 350,
-	}}}, nil
+	}}, Ended: fakeEnded(), Limits: fakeLimits()}, nil
 }
 
 // Status shows all that there is to show while n3 is down.

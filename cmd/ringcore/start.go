@@ -79,6 +79,9 @@ func (a *app) startCommand() *cobra.Command {
 			if err := a.versions(&cfg, hold); err != nil {
 				return err
 			}
+			if cfg.Failpoint, err = failpoints(a.getenv); err != nil {
+				return err
+			}
 			return a.start(cmd.Context(), cfg)
 		},
 	}

@@ -16,7 +16,7 @@ import (
 const watchEvery = time.Second
 
 func (a *app) transfersCommand() *cobra.Command {
-	var watch bool
+	var watch, ended bool
 	cmd := &cobra.Command{
 		Use:   "transfers",
 		Short: "List the partitions that are on the move",
@@ -25,6 +25,9 @@ func (a *app) transfersCommand() *cobra.Command {
 			api, err := a.api()
 			if err != nil {
 				return err
+			}
+			if ended {
+				return a.transfersEnded(cmd.Context(), api)
 			}
 			if watch {
 				return a.watchTransfers(cmd.Context(), api)
@@ -40,6 +43,8 @@ func (a *app) transfersCommand() *cobra.Command {
 		},
 	}
 	cmd.Flags().BoolVarP(&watch, "watch", "w", false, "look again every second, until interrupted")
+	cmd.Flags().BoolVar(&ended, "ended", false, "those that have ended, with how long they took and why they were given up")
+	cmd.AddCommand(a.transfersSetCommand(), a.transfersAbortCommand())
 	return cmd
 }
 
@@ -107,7 +112,7 @@ func transferRows(active []admin.TransferView) [][]string {
 		}
 		rows = append(rows, []string{
 			strconv.Itoa(t.Partition), strconv.Itoa(t.Slot), dash(t.Service), t.Kind, dash(t.From), dash(t.To), t.Phase,
-			strconv.FormatInt(t.Records, 10), size(t.Bytes), fmt.Sprintf("%.1f%%", t.Percent), size(t.BytesPerS) + "/s", left,
+			strconv.FormatInt(t.Records, 10), size(t.Bytes), fmt.Sprintf("%s %5.1f%%", gauge(t.Percent), t.Percent), size(t.BytesPerS) + "/s", left,
 		})
 	}
 	return rows
