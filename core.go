@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -29,6 +30,7 @@ type core struct {
 	live    *dataplane.Liveness
 	server  *dataplane.Server
 	peers   *dataplane.Peers
+	clocks  *dataplane.Clocks
 	gossip  *dataplane.Gossip
 	router  *dataplane.Router
 	meta    *metadata.Store
@@ -66,13 +68,14 @@ func (c *core) open(first *metadata.State) error {
 	}
 	c.book = openBook(filepath.Join(dir, "peers.json"), c.n.log)
 	c.live = dataplane.NewLiveness(c.self.ID)
+	c.clocks = dataplane.NewClocks(c.n.cfg.Now)
 	c.peers = dataplane.NewPeers(dataplane.PeersConfig{
 		Identity: who, Resolve: c.resolve, Liveness: c.live, Members: c.others, Epoch: c.epoch,
-		SawEpoch: c.sawEpoch, Logger: c.n.log,
+		SawEpoch: c.sawEpoch, Clocks: c.clocks, Logger: c.n.log,
 	})
 	c.server = dataplane.NewServer(dataplane.ServerConfig{
 		Identity: who, Requests: requests{c}, Streams: streams{c}, Strangers: strangers{c},
-		Member: c.isMember, Epoch: c.epoch, Logger: c.n.log,
+		Member: c.isMember, Epoch: c.epoch, Clocks: c.clocks, Logger: c.n.log,
 	})
 	timing := metadata.LAN
 	if c.n.cfg.OneMachine {
@@ -93,6 +96,7 @@ func (c *core) open(first *metadata.State) error {
 	if err := c.openGossip(who); err != nil {
 		return err
 	}
+	c.clocks.Await(c.ctx, c.anybodyUp) // before anything is stamped
 	if err := c.openVnodes(filepath.Join(dir, "vnodes"), first != nil); err != nil {
 		return err
 	}
@@ -132,7 +136,7 @@ func (c *core) openVnodes(dir string, fresh bool) error {
 		ClusterID: c.clusterID, Node: c.self.ID, Dir: dir, Memory: c.n.cfg.Storage == "memory", Fresh: fresh,
 		Services: services, Rings: rings{c}, Transfers: transfers{c}, Dialer: dialer{c}, Up: c.live.MaybeUp, UpChanged: c.live.Changed,
 		Logger: c.n.log, AcceptLoss: c.n.cfg.AcceptLoss, HintBytes: c.n.cfg.HintBytes,
-		Now: c.n.cfg.Now, DiskLow: low, DiskCritical: critical, Floors: floors{c}, CompareEvery: c.n.cfg.CompareEvery,
+		Now: c.clocks.Now, DiskLow: low, DiskCritical: critical, Floors: floors{c}, CompareEvery: c.n.cfg.CompareEvery,
 	})
 	if err != nil {
 		return fmt.Errorf("open the vnodes: %w", err)
@@ -225,12 +229,16 @@ func (c *core) isCurrent(id ring.NodeID) bool {
 	return ok && !m.Gone()
 }
 
-// others are the members besides this node that have not left.
+// anybodyUp tells whether another member may be up.
+func (c *core) anybodyUp() bool { return slices.ContainsFunc(c.others(), c.live.MaybeUp) }
+
+// others are the members besides this node that have not left; nil while they are not
+// known.
 func (c *core) others() []ring.NodeID {
 	if !c.hasMeta.Load() {
 		return nil
 	}
-	var ids []ring.NodeID
+	ids := []ring.NodeID{}
 	for _, m := range c.meta.State().Members {
 		if m.ID != c.self.ID && !m.Gone() {
 			ids = append(ids, m.ID)

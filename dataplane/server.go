@@ -24,6 +24,7 @@ type ServerConfig struct {
 	Strangers Handler                // connections of nodes that are no members
 	Member    func(ring.NodeID) bool // whether the node may connect as a peer; nobody if nil
 	Epoch     func() uint64          // of this node's ring, for the answers that the Server itself gives
+	Clocks    *Clocks                // what peers are told of this node's time; nothing if nil
 	Logger    *slog.Logger           // slog.Default() if nil
 
 	MaxConns        int           // open connections; 4096 if 0
@@ -202,6 +203,7 @@ func (s *Server) serveRequests(nc net.Conn, kind byte, from ring.NodeID, sent ui
 	}
 	switch kind {
 	case wire.ConnPeer:
+		c.clocks = s.cfg.Clocks
 		c.out.max, c.maxInFlight, c.maxBytes = maxPeerQueued, int64(s.cfg.MaxPeerInFlight), maxPeerRequestBytes
 	case wire.ConnClient:
 		c.from = ""

@@ -13,6 +13,7 @@ import (
 
 // memReserver is a disk for a clock's ceiling.
 type memReserver struct {
+	rewound int
 	mu      sync.Mutex
 	ceiling uint64
 	writes  int
@@ -37,6 +38,17 @@ func (m *memReserver) SetCeiling(c uint64) error {
 	}
 	m.writes++
 	m.ceiling = max(m.ceiling, c)
+	return nil
+}
+
+func (m *memReserver) Rewind(c uint64) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.err != nil {
+		return m.err
+	}
+	m.rewound++
+	m.ceiling = c
 	return nil
 }
 
@@ -195,7 +207,8 @@ func TestClockConcurrent(t *testing.T) {
 }
 
 func TestClockEnds(t *testing.T) {
-	c := newTestClock(t, nil, &memReserver{})
+	end := func() time.Time { return time.UnixMilli(1<<48 - 1).Add(time.Millisecond - 1) }
+	c := newTestClock(t, end, &memReserver{})
 	c.ObserveTrusted(math.MaxUint64 - 1)
 	if n, err := c.Now(); err != nil || n != math.MaxUint64 {
 		t.Fatal(n, err)
