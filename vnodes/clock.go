@@ -35,6 +35,10 @@ type Reserver interface {
 	SetCeiling(c uint64) error
 	// Rewind makes c the ceiling, durably, though it was higher.
 	Rewind(c uint64) error
+	// Passed is the highest time that Pass was called with, 0 if it was not.
+	Passed() uint64
+	// Pass returns when Passed is durably at least t.
+	Pass(t uint64) error
 }
 
 // Clock is a node's hybrid logical clock. It never issues a time twice nor one
@@ -44,7 +48,7 @@ type Reserver interface {
 // wall clock was wrong: it is given up, because else this node would be ahead, and what
 // it writes would hide what others write, until that time has come. Then times may come
 // twice, so whoever needs them to be unique also needs to know in which life of the
-// clock they were issued. All methods may be called from any goroutine.
+// clock they were issued; none up to what was passed comes again. All methods may be called from any goroutine.
 //
 // A time is milliseconds since 1970 in 1/65,536ths: what is issued within one such
 // step counts on. Nodes whose clocks agree therefore order what one after the other
@@ -79,7 +83,7 @@ func NewClock(node ring.NodeID, now func() time.Time, reserve Reserver) (*Clock,
 		now = time.Now
 	}
 	c := reserve.Ceiling()
-	if wall := clockTime(now()); c > wall && c-wall > clockSpan(farAhead) {
+	if wall := max(clockTime(now()), reserve.Passed()); c > wall && c-wall > clockSpan(farAhead) {
 		c = wall
 		if err := reserve.Rewind(c); err != nil {
 			return nil, fmt.Errorf("set the clock back by %d ms: %w", (reserve.Ceiling()-c)>>16, err)
@@ -200,9 +204,9 @@ func (c *Clock) Pass(t uint64) error {
 		c.mu.Lock()
 		c.last = max(c.last, t)
 		switch {
-		case c.ceiling >= t: // where a restarted clock begins
+		case c.ceiling >= t: // where a restarted clock begins, unless it is set back
 			c.mu.Unlock()
-			return nil
+			return c.reserve.Pass(t)
 		case c.closed:
 			c.mu.Unlock()
 			return ErrClosed

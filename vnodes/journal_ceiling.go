@@ -75,6 +75,21 @@ func (j *Journal) Rewind(c uint64) error {
 	return nil
 }
 
+// passedKey's value, u64, is what Passed says.
+const passedKey = "passed"
+
+// Passed is the time that no life of the clock issues, nor anything below it.
+func (j *Journal) Passed() uint64 {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return decodeCeiling(j.values[passedKey])
+}
+
+// Pass returns when Passed is durably at least t.
+func (j *Journal) Pass(t uint64) error {
+	return j.change(passedKey, binary.BigEndian.AppendUint64(nil, t))
+}
+
 // Life is how often the clock was set back.
 func (j *Journal) Life() uint64 {
 	j.mu.Lock()
@@ -82,13 +97,13 @@ func (j *Journal) Life() uint64 {
 	return j.life
 }
 
-// keepCeiling makes each ceiling in changes at least what is there before it.
+// keepCeiling makes each ceiling in changes, and what was passed, at least what is there before it.
 // The caller holds mu.
 func (j *Journal) keepCeiling(changes []journalChange) []journalChange {
 	highest := make(map[string][]byte)
 	for i := range changes {
 		c := &changes[i]
-		if c.key != ceilingKey && !strings.HasPrefix(c.key, ceilingKey+"/") {
+		if c.key != ceilingKey && c.key != passedKey && !strings.HasPrefix(c.key, ceilingKey+"/") {
 			continue
 		}
 		if highest[c.key] == nil {
