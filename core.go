@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -34,6 +35,7 @@ type core struct {
 	live    *dataplane.Liveness
 	server  *dataplane.Server
 	peers   *dataplane.Peers
+	clocks  *dataplane.Clocks
 	gossip  *dataplane.Gossip
 	router  *dataplane.Router
 	meta    *metadata.Store
@@ -79,13 +81,14 @@ func (c *core) open(first *metadata.State) error {
 	}
 	c.book = openBook(filepath.Join(dir, "peers.json"), c.n.log)
 	c.live = dataplane.NewLiveness(c.self.ID)
+	c.clocks = dataplane.NewClocks(c.n.cfg.Now)
 	c.peers = dataplane.NewPeers(dataplane.PeersConfig{
 		Identity: who, Resolve: c.resolve, Liveness: c.live, Members: c.others, Epoch: c.epoch,
-		SawEpoch: c.sawEpoch, Logger: c.n.log,
+		SawEpoch: c.sawEpoch, Clocks: c.clocks, Logger: c.n.log,
 	})
 	c.server = dataplane.NewServer(dataplane.ServerConfig{
 		Identity: who, Requests: requests{c}, Streams: streams{c}, Strangers: strangers{c},
-		Member: c.isMember, Epoch: c.epoch, OtherGeneration: c.otherGeneration, Logger: c.n.log,
+		Member: c.isMember, Epoch: c.epoch, OtherGeneration: c.otherGeneration, Clocks: c.clocks, Logger: c.n.log,
 	})
 	timing := metadata.LAN
 	if c.n.cfg.OneMachine {
@@ -108,6 +111,7 @@ func (c *core) open(first *metadata.State) error {
 		return err
 	}
 	fresh := first != nil && c.n.id.ClusterID != c.clusterID // else only the metadata is new
+	c.clocks.Await(c.ctx, c.anybodyUp)                       // before anything is stamped
 	if err := c.openVnodes(filepath.Join(dir, "vnodes"), fresh); err != nil {
 		return err
 	}
@@ -161,7 +165,7 @@ func (c *core) openVnodes(dir string, fresh bool) error {
 		ClusterID: c.clusterID, Node: c.self.ID, Dir: dir, Memory: c.n.cfg.Storage == "memory", Fresh: fresh,
 		Services: services, Rings: rings{c}, Transfers: transfers{c}, Dialer: dialer{c}, Up: c.live.MaybeUp, UpChanged: c.live.Changed,
 		Logger: c.n.log, AcceptLoss: c.n.cfg.AcceptLoss, HintBytes: c.n.cfg.HintBytes,
-		Now: c.n.cfg.Now, DiskLow: low, DiskCritical: critical, Floors: floors{c}, Capability: c.capability, CompareEvery: c.n.cfg.CompareEvery,
+		Now: c.clocks.Now, DiskLow: low, DiskCritical: critical, Floors: floors{c}, Capability: c.capability, CompareEvery: c.n.cfg.CompareEvery,
 		Failpoint: c.n.cfg.Failpoint,
 	})
 	if err != nil {
@@ -255,12 +259,16 @@ func (c *core) isCurrent(id ring.NodeID) bool {
 	return ok && !m.Gone()
 }
 
-// others are the members besides this node that have not left.
+// anybodyUp tells whether another member may be up.
+func (c *core) anybodyUp() bool { return slices.ContainsFunc(c.others(), c.live.MaybeUp) }
+
+// others are the members besides this node that have not left; nil while they are not
+// known.
 func (c *core) others() []ring.NodeID {
 	if !c.hasMeta.Load() {
 		return nil
 	}
-	var ids []ring.NodeID
+	ids := []ring.NodeID{}
 	for _, m := range c.meta.State().Members {
 		if m.ID != c.self.ID && !m.Gone() {
 			ids = append(ids, m.ID)

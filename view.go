@@ -251,6 +251,7 @@ func (v view) Metrics() []admin.Metric {
 		gauge("ring_owned_partitions", "Partitions that this node owns.", float64(share.Owned)),
 		gauge("ring_slots", "Places that this node has in all replica lists.", float64(share.Slots)),
 		gauge("members", "Members of the cluster that have not left.", float64(len(c.others())+1)),
+		gauge("clock_offset_seconds", "How far this node's wall clock is ahead of the members' median.", c.clocks.Offset().Seconds()),
 		gauge("peers_up", "Other members that this node can reach.", float64(up)),
 		gauge("transfers_active", "Transfers under way in the cluster.", float64(len(st.Transfers))),
 		gauge("hint_stores", "Slots of other nodes for which this node keeps hints.", float64(c.vnodes.Holding())),

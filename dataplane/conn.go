@@ -22,7 +22,8 @@ type conn struct {
 	from    ring.NodeID
 	handler Handler
 	epoch   func() uint64
-	check   uint32 // short form of this node's cluster id
+	clocks  *Clocks // tells peers that ping the time; nil for nobody
+	check   uint32  // short form of this node's cluster id
 	log     *slog.Logger
 	out     *outbox
 	ctx     context.Context // done when the connection is gone
@@ -87,6 +88,8 @@ func (c *conn) take(f wire.Frame) error {
 		return fmt.Errorf("frame of cluster check %08x on a connection of %08x", f.Cluster, c.check)
 	case c.kind == wire.ConnClient && f.Cluster != c.check && f.Cluster != 0:
 		r.Reply(wire.WrongCluster, c.epoch(), []byte("the request is meant for another cluster"))
+	case f.Op == wire.OpPing && c.kind == wire.ConnPeer && c.clocks != nil:
+		r.Reply(wire.OK, c.epoch(), c.clocks.tell())
 	case f.Op == wire.OpPing && c.kind != wire.ConnStrange:
 		r.Reply(wire.OK, c.epoch(), nil)
 	case late:

@@ -53,6 +53,7 @@ type write struct {
 	mu         sync.Mutex // held for arithmetic only
 	effect     []byte     // nil until the command has run; immutable then
 	reply      []byte
+	retract    func()                        // the vnode's, see wire.Request; may be nil
 	nodes      [ring.MaxReplicas]ring.NodeID // of the slots; one that moves meanwhile changes
 	state      [ring.MaxReplicas]slotState
 	keeper     [ring.MaxReplicas]ring.NodeID // who keeps the slot's hint: distinct nodes, empty for nobody or this one
@@ -90,7 +91,7 @@ func (o *operation) write(me int) {
 	}
 	w.req = wire.Request{
 		Op: wire.OpCommand, Service: o.service, Partition: uint16(o.part), Gen: w.fresh.Gen, Epoch: w.fresh.Epoch,
-		Flags: o.flags & wire.FlagHeld, Call: o.call, Deadline: o.deadline, Done: w.ranHere,
+		Flags: o.flags & wire.FlagHeld, Call: o.call, Deadline: o.deadline, Above: o.above, Done: w.ranHere,
 	}
 	if k > 1 {
 		w.req.OnEffect = w.spread
@@ -102,6 +103,10 @@ func (o *operation) write(me int) {
 func (w *write) spread(effect, reply []byte) {
 	w.mu.Lock()
 	w.effect, w.reply = effect, reply
+	if w.req.Ahead {
+		w.fresh.Flags |= wire.FlagAhead
+	}
+	w.retract = w.req.Retract
 	nodes := w.nodes
 	w.mu.Unlock()
 	for i := range w.k {
@@ -214,6 +219,9 @@ func (w *write) weigh() {
 		w.closed = true
 		ahead, full := w.clockAhead, w.full
 		w.mu.Unlock()
+		if ahead && w.retract != nil {
+			w.retract() // else it would hide what is written elsewhere until that time has come
+		}
 		w.fallShort(w.notMet(got, spare), ahead, full)
 	default:
 		w.mu.Unlock()
@@ -281,11 +289,9 @@ func (w *write) superseded(i int, body []byte) {
 		w.mark(i, failed)
 	case !w.o.blind && w.abandon(false):
 		w.o.settle(wire.QuorumNotMet, []byte("a replica holds a newer version, which this command has not seen: read it, and decide anew"))
-	case w.o.blind && !w.r.local.Observe(stamp):
-		// Further ahead than this node's clock may go: that slot does not count, and if too
-		// few are left a coordinator with another clock may do better.
-		w.tellsOtherTime(i)
 	case w.o.blind && w.abandon(true):
+		w.r.local.Observe(stamp)
+		w.o.above = max(w.o.above, stamp.Time) // also if that is further ahead than the clock may go
 		if w.o.superseded > hastySuperseded {
 			w.o.again() // many write this key: not all of them at once
 			return

@@ -208,14 +208,12 @@ func (l *fakeLocal) Service(id uint32) (wire.ServiceInfo, bool) {
 	return l.node.c.info, id == wire.ServiceID(testService)
 }
 
-func (l *fakeLocal) Observe(s wire.Stamp) bool {
+func (l *fakeLocal) Observe(s wire.Stamp) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.behind {
-		return false
+	if !l.behind {
+		l.now = max(l.now, s.Time)
 	}
-	l.now = max(l.now, s.Time)
-	return true
 }
 
 func (l *fakeLocal) Resolve(_ uint32, _ ring.Partition, _ []byte, replies [][]byte) ([]byte, error) {
@@ -346,12 +344,16 @@ func (l *fakeLocal) run(r *wire.Request) (wire.Code, []byte, []byte) {
 		return wire.OK, nil, wire.AppendItem(nil, &it)
 	}
 	l.runs++
-	l.now = max(l.now, at[string(r.Call.Key)].Stamp.Time) + 1 // above what it replaces
+	l.now++
 	if l.wall {
 		l.now = max(l.now, uint64(time.Now().UnixNano()))
 	}
 	key := bytes.Clone(r.Call.Key)
-	it := wire.Item{Key: key, Stamp: wire.Stamp{Time: l.now, Node: uint64(l.node.id[0]), ID: r.Call.ID}}
+	above := max(at[string(key)].Stamp.Time, r.Above) // what it replaces, here and elsewhere
+	if !l.behind {
+		l.now = max(l.now, above+1)
+	}
+	it := wire.Item{Key: key, Stamp: wire.Stamp{Time: max(l.now, above+1), Node: uint64(l.node.id[0]), ID: r.Call.ID}}
 	switch cmd, v, _ := strings.Cut(string(r.Call.Body), " "); cmd {
 	case "put":
 		it.Value = []byte(v)

@@ -178,8 +178,8 @@ func (l *link) tick() time.Duration {
 }
 
 // ping asks the peer for a sign of life unless one is awaited; answered is called
-// when it comes.
-func (l *link) ping(h wire.Header, answered func()) {
+// when it comes, with the time when it was asked for.
+func (l *link) ping(h wire.Header, answered func(f wire.Frame, sent time.Time)) {
 	l.mu.Lock()
 	awaited := l.pinging
 	l.pinging = true
@@ -187,10 +187,11 @@ func (l *link) ping(h wire.Header, answered func()) {
 	if awaited {
 		return
 	}
-	c := call{done: func(_ wire.Frame, err error) {
+	sent := time.Now()
+	c := call{done: func(f wire.Frame, err error) {
 		l.pinged()
 		if err == nil {
-			answered()
+			answered(f, sent)
 		}
 	}}
 	if err := l.send(&h, nil, c); err != nil {

@@ -21,9 +21,9 @@ type Local interface {
 	Service(id uint32) (wire.ServiceInfo, bool)
 	// Resolve makes one reply of those that several replicas gave to q.
 	Resolve(service uint32, p ring.Partition, q []byte, replies [][]byte) ([]byte, error)
-	// Observe moves this node's clock past stamp; false if that is further ahead than the
+	// Observe moves this node's clock past stamp, unless that is further ahead than the
 	// clock may go.
-	Observe(stamp wire.Stamp) bool
+	Observe(stamp wire.Stamp)
 	// Suspect has the replicas of p compared soon: one of them has missed a write, and
 	// nobody keeps it.
 	Suspect(p ring.Partition)

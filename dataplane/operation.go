@@ -51,9 +51,10 @@ type operation struct {
 	lastText []byte
 
 	// Over all rounds.
-	ran        bool // some try may have run
-	insist     bool // a fallback reaches the owner: ask it although it seems down
-	superseded int  // times that a replica had a newer stamp
+	ran        bool   // some try may have run
+	insist     bool   // a fallback reaches the owner: ask it although it seems down
+	superseded int    // times that a replica had a newer stamp
+	above      uint64 // the newest of their times
 	tries      int
 	patience   time.Time  // until then nobody being reachable is not the last word; zero before it first happens
 	news       ring.Epoch // the newest epoch heard of, and from whom

@@ -86,6 +86,9 @@ func (p *peer) connect() {
 	}
 	l := p.own.newLink(p.node, c)
 	unsent, first := p.linkUp(l)
+	if first && p.own.cfg.Clocks != nil {
+		l.ping(p.own.pingHeader(), p.ponged) // a node that starts waits for the time
+	}
 	for _, w := range unsent {
 		w.done(wire.Frame{}, wire.Errorf(wire.Overload, "too much waited for a connection to node %s", p.node))
 	}
@@ -143,8 +146,7 @@ func (p *peer) unlink(cause error) {
 	p.own.broke(p.node, cause)
 }
 
-// probe tries to hear from a peer that is not up: by a ping if there is a
-// connection, else by making one.
+// probe tries to hear from a peer: by a ping if there is a connection, else by making one.
 func (p *peer) probe() {
 	p.mu.Lock()
 	l := p.link
@@ -153,7 +155,15 @@ func (p *peer) probe() {
 	}
 	p.mu.Unlock()
 	if l != nil {
-		l.ping(p.own.pingHeader(), func() { p.own.liveness.Worked(p.node) })
+		l.ping(p.own.pingHeader(), p.ponged)
+	}
+}
+
+// ponged takes the answer to a ping that was sent at sent.
+func (p *peer) ponged(f wire.Frame, sent time.Time) {
+	p.own.liveness.Worked(p.node)
+	if c := p.own.cfg.Clocks; c != nil {
+		c.hear(p.node, f.Body, sent)
 	}
 }
 
@@ -174,7 +184,7 @@ func (p *peer) tend(now time.Duration) {
 	case silence >= hungAfter:
 		l.close(fmt.Errorf("not a byte came for %v, although it was asked for a sign of life", silence))
 	case silence >= pingAfter:
-		l.ping(p.own.pingHeader(), func() { p.own.liveness.Worked(p.node) })
+		l.ping(p.own.pingHeader(), p.ponged)
 	}
 }
 

@@ -21,7 +21,9 @@ type PeersConfig struct {
 	Liveness *Liveness // told what works and what fails; a new one if nil
 	// Members lists the nodes that are to be tried again and again while they are not
 	// up; those that Liveness has heard of if nil. Called on the tending goroutine.
+	// It is nil, not empty, while they are not known.
 	Members func() []ring.NodeID
+	Clocks  *Clocks       // told what the members' clocks say, if not nil: then each of them is asked, twice a second
 	Epoch   func() uint64 // of this node's ring, for headers that bring none
 	// SawEpoch is told the epoch of every answer, on the connection's reader: it must be cheap.
 	SawEpoch func(from ring.NodeID, epoch uint64)

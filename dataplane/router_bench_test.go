@@ -23,7 +23,7 @@ func (x *instant) Service(uint32) (wire.ServiceInfo, bool) { return x.info, true
 
 func (x *instant) Suspect(ring.Partition) {}
 
-func (x *instant) Observe(wire.Stamp) bool { return true }
+func (x *instant) Observe(wire.Stamp) {}
 
 func (x *instant) Cover(context.Context, *wire.CoverCall, func(*wire.Item) error) error { return nil }
 

@@ -24,6 +24,7 @@ type ServerConfig struct {
 	Strangers Handler                // connections of nodes that are no members
 	Member    func(ring.NodeID) bool // whether the node may connect as a peer; nobody if nil
 	Epoch     func() uint64          // of this node's ring, for the answers that the Server itself gives
+	Clocks    *Clocks                // what peers are told of this node's time; nothing if nil
 	// OtherGeneration is told of nodes of this cluster that are of another generation and
 	// were refused for it, on the connection's goroutine: it must not block. May be nil.
 	OtherGeneration func(ring.NodeID, wire.Generation)
@@ -210,6 +211,7 @@ func (s *Server) serveRequests(nc net.Conn, kind byte, from ring.NodeID, sent ui
 	}
 	switch kind {
 	case wire.ConnPeer:
+		c.clocks = s.cfg.Clocks
 		c.out.max, c.maxInFlight, c.maxBytes = maxPeerQueued, int64(s.cfg.MaxPeerInFlight), maxPeerRequestBytes
 	case wire.ConnClient:
 		c.from = ""

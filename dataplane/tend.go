@@ -5,9 +5,10 @@ import "time"
 // tend looks after all peers until Close: deadlines, silence, and those that are
 // not up. It is the one timer for all requests.
 func (p *Peers) tend() {
+	wrong := false // this node's wall clock
 	ticker := time.NewTicker(tendEvery)
 	defer ticker.Stop()
-	nextProbe := p.now()
+	nextProbe, nextClock := p.now(), p.now()
 	for {
 		changed := p.liveness.Changed()
 		select {
@@ -25,7 +26,41 @@ func (p *Peers) tend() {
 			nextProbe = now + redialWait
 			p.probe()
 		}
+		if now := p.now(); p.cfg.Clocks != nil {
+			if now >= nextClock {
+				nextClock = now + clockEvery
+				p.askTime()
+			}
+			wrong = p.tendClocks(wrong)
+		}
 	}
+}
+
+// askTime asks all members what time it is.
+func (p *Peers) askTime() {
+	for _, node := range p.cfg.Members() {
+		if p.liveness.Up(node) { // others are probed
+			p.peer(node).probe()
+		}
+	}
+}
+
+// tendClocks adjusts the agreed time, and tells when this node's wall clock goes wrong.
+func (p *Peers) tendClocks(wrong bool) bool {
+	members := p.cfg.Members()
+	if members == nil {
+		return wrong
+	}
+	p.cfg.Clocks.adjust(members)
+	off := p.cfg.Clocks.Offset()
+	now := off.Abs() > clockSlack
+	switch {
+	case now && !wrong:
+		p.log.Warn("wall clock differs from the members' median: set it", "elapsed", off)
+	case wrong && !now:
+		p.log.Info("wall clock is right again", "elapsed", off)
+	}
+	return now
 }
 
 // probe tries to hear from every member that is not up.

@@ -15,6 +15,10 @@ const (
 	reserveAhead  = 300 * time.Millisecond // how far ahead of what is issued the ceiling is set
 	reserveEarly  = 150 * time.Millisecond // the next ceiling is fetched when less than this is left
 	maxClockAhead = 500 * time.Millisecond // how far ahead of this clock another node's may be
+
+	// farAhead is how far ahead of its time a clock is ever moved: as a fallback's stamps
+	// are, and some room. A time further ahead comes from a clock that was wrong.
+	farAhead = 2 * standInLead
 )
 
 // ErrClockAhead reports a stamp too far ahead of this node's clock.
@@ -29,12 +33,22 @@ type Reserver interface {
 	Ceiling() uint64
 	// SetCeiling returns when the ceiling is durably at least c.
 	SetCeiling(c uint64) error
+	// Rewind makes c the ceiling, durably, though it was higher.
+	Rewind(c uint64) error
+	// Passed is the highest time that Pass was called with, 0 if it was not.
+	Passed() uint64
+	// Pass returns when Passed is durably at least t.
+	Pass(t uint64) error
 }
 
 // Clock is a node's hybrid logical clock. It never issues a time twice nor one
 // below an earlier one, over restarts, crashes and a wall clock set back: it
 // issues only up to a ceiling that it has made durable before, and begins above
-// the ceiling that it finds. All methods may be called from any goroutine.
+// the ceiling that it finds. A ceiling far ahead of the time is that of a node whose
+// wall clock was wrong: it is given up, because else this node would be ahead, and what
+// it writes would hide what others write, until that time has come. Then times may come
+// twice, so whoever needs them to be unique also needs to know in which life of the
+// clock they were issued; none up to what was passed comes again. All methods may be called from any goroutine.
 //
 // A time is milliseconds since 1970 in 1/65,536ths: what is issued within one such
 // step counts on. Nodes whose clocks agree therefore order what one after the other
@@ -69,6 +83,12 @@ func NewClock(node ring.NodeID, now func() time.Time, reserve Reserver) (*Clock,
 		now = time.Now
 	}
 	c := reserve.Ceiling()
+	if wall := max(clockTime(now()), reserve.Passed()); c > wall && c-wall > clockSpan(farAhead) {
+		c = wall
+		if err := reserve.Rewind(c); err != nil {
+			return nil, fmt.Errorf("set the clock back by %d ms: %w", (reserve.Ceiling()-c)>>16, err)
+		}
+	}
 	return &Clock{node: n, now: now, reserve: reserve, last: c, ceiling: c}, nil
 }
 
@@ -154,12 +174,28 @@ func (c *Clock) Observe(t uint64) error {
 	return nil
 }
 
-// ObserveTrusted moves the clock past t, however far ahead: for times that the
+// ObserveTrusted moves the clock past t, unless that is far ahead: for times that the
 // cluster has accepted before, in a transfer or in this node's own stores.
 func (c *Clock) ObserveTrusted(t uint64) {
+	if wall := clockTime(c.now()); t > wall && t-wall > clockSpan(farAhead) {
+		return // what replaces such a record is stamped above it all the same: see after
+	}
 	c.mu.Lock()
 	c.last = max(c.last, t)
 	c.mu.Unlock()
+}
+
+// after is a time later than have and t, which the clock has just issued. Of a record
+// that is far ahead it leaves the clock alone. The low bits of t make it another time in
+// each life of a process, in case a crash takes the record that gets it.
+func after(have, t uint64) (uint64, error) {
+	if t > have {
+		return t, nil
+	}
+	if have > math.MaxUint64-math.MaxUint16-1 {
+		return 0, errClockEnd
+	}
+	return have + 1 + t&math.MaxUint16, nil
 }
 
 // Pass returns when no time up to t will be issued any more, also after a restart.
@@ -168,9 +204,9 @@ func (c *Clock) Pass(t uint64) error {
 		c.mu.Lock()
 		c.last = max(c.last, t)
 		switch {
-		case c.ceiling >= t: // where a restarted clock begins
+		case c.ceiling >= t: // where a restarted clock begins, unless it is set back
 			c.mu.Unlock()
-			return nil
+			return c.reserve.Pass(t)
 		case c.closed:
 			c.mu.Unlock()
 			return ErrClosed

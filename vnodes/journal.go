@@ -2,7 +2,6 @@ package vnodes
 
 import (
 	"bytes"
-	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -32,6 +31,7 @@ type Journal struct {
 	closed  bool
 	failed  error
 	broken  chan struct{}  // closed when failed is set
+	life    uint64         // of the clock; under mu
 	wg      sync.WaitGroup // the committer
 }
 
@@ -42,7 +42,7 @@ const journalRoom = 256 << 10
 // The journal is one bucket of sealed values; their keys begin with what they are.
 const (
 	journalBucket = "journal"
-	ceilingKey    = "ceiling"  // u64
+	ceilingKey    = "ceiling"  // u64; with /1 and so on: see journal_ceiling.go
 	sessionPrefix = "session/" // + session: JSON SessionNote
 	filePrefix    = "file/"    // + name: empty
 )
@@ -107,31 +107,12 @@ func (j *Journal) load(tx *bbolt.Tx) error {
 		if err != nil {
 			return err
 		}
-		if key == ceilingKey && len(value) != 8 {
-			return fmt.Errorf("ceiling of %d bytes: %w", len(value), ErrCorrupt)
+		if err := j.loadCeiling(key, value); err != nil {
+			return err
 		}
 		j.values[key] = bytes.Clone(value)
 		return nil
 	})
-}
-
-// Ceiling is the highest ceiling ever set, 0 if none.
-func (j *Journal) Ceiling() uint64 {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return decodeCeiling(j.values[ceilingKey])
-}
-
-func decodeCeiling(b []byte) uint64 {
-	if len(b) != 8 {
-		return 0
-	}
-	return binary.BigEndian.Uint64(b)
-}
-
-// SetCeiling returns when the ceiling is durably at least c.
-func (j *Journal) SetCeiling(c uint64) error {
-	return j.change(ceilingKey, binary.BigEndian.AppendUint64(nil, c))
 }
 
 // PutSession writes n down, in place of an earlier note of its session.

@@ -47,22 +47,6 @@ func (j *Journal) commitAll() {
 	}
 }
 
-// keepCeiling makes each ceiling in changes at least what is there before it.
-// The caller holds mu.
-func (j *Journal) keepCeiling(changes []journalChange) []journalChange {
-	highest := j.values[ceilingKey]
-	for i := range changes {
-		if changes[i].key != ceilingKey {
-			continue
-		}
-		if decodeCeiling(changes[i].value) < decodeCeiling(highest) {
-			changes[i].value = highest
-		}
-		highest = changes[i].value
-	}
-	return changes
-}
-
 // commit writes changes, in their order, in one transaction.
 func (j *Journal) commit(changes []journalChange) error {
 	if j.file == nil {

@@ -270,7 +270,7 @@ func (m *Manager) openFiles() (err error) {
 	}
 	// The wall clock overtakes what was reserved before the restart: else a node that
 	// restarts again and again would be further ahead of the others each time.
-	if lead := m.clock.lead(); lead <= 2*standInLead {
+	if lead := m.clock.lead(); lead <= farAhead { // it is more if a time far ahead was passed
 		time.Sleep(lead)
 	}
 	m.held = m.journal.Epoch()
@@ -362,14 +362,12 @@ func (m *Manager) open() []*vnode {
 	return all
 }
 
-// Observe moves the node's clock past a stamp that a replica has shown; false if that
-// is further ahead than the clock may go.
-func (m *Manager) Observe(s wire.Stamp) bool {
-	err := m.clock.Observe(s.Time)
-	if err != nil {
-		m.log.Warn("a replica's stamp is too far ahead", "err", err)
+// Observe moves the node's clock past a stamp that a replica has shown, unless that is
+// further ahead than the clock may go.
+func (m *Manager) Observe(s wire.Stamp) {
+	if err := m.clock.Observe(s.Time); err != nil {
+		m.log.Debug("a replica's stamp is far ahead", "err", err)
 	}
-	return err == nil
 }
 
 // stamp issues a stamp newer than have for the write with this id.
@@ -378,6 +376,9 @@ func (m *Manager) stamp(have Stamp, id uint64) (Stamp, error) {
 	if err == nil && t <= have.Time {
 		m.clock.ObserveTrusted(have.Time)
 		t, err = m.clock.Now()
+	}
+	if err == nil {
+		t, err = after(have.Time, t)
 	}
 	return Stamp{Time: t, Node: m.nodeBits, ID: id}, err
 }
@@ -397,8 +398,9 @@ func (m *Manager) standInStamp(have Stamp, id uint64) (Stamp, error) {
 	}
 	m.standInMu.Lock()
 	defer m.standInMu.Unlock()
-	m.standIn = max(t, clockTime(m.now())+clockSpan(standInLead), have.Time+1, m.standIn+1)
-	return Stamp{Time: m.standIn, Node: m.nodeBits, ID: id}, nil
+	m.standIn = max(t, clockTime(m.now())+clockSpan(standInLead), m.standIn+1)
+	at, err := after(have.Time, m.standIn)
+	return Stamp{Time: at, Node: m.nodeBits, ID: id}, err
 }
 
 // ring is the ring that the gates check, or will as soon as what is posted to

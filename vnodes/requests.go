@@ -59,8 +59,8 @@ func (v *vnode) command(r *wire.Request) {
 	}
 	tx := &Tx{
 		m: v.m, partition: v.id.partition, bucket: r.Call.Bucket, key: r.Call.Key, store: v.store,
-		partial: v.id.fallback != "", rename: v.m.cfg.Actor,
-		stamp: func(have Stamp) (Stamp, error) { return v.stamp(have, r.Call.ID) },
+		partial: v.id.fallback != "", rename: v.m.actor,
+		stamp: func(have Stamp) (Stamp, error) { return v.stamp(v.lowest(have, r.Above), r.Call.ID) },
 	}
 	reply, err := v.call(func() ([]byte, error) { return (*v.user.Load()).Command(tx, r.Call.Body) })
 	if errors.Is(err, errPanicked) {
@@ -80,6 +80,7 @@ func (v *vnode) command(r *wire.Request) {
 		return
 	}
 	if len(tx.writes) > 0 && r.OnEffect != nil {
+		r.Ahead, r.Retract = v.ahead(tx.writes), v.retracting(tx.writes, tx.replaced)
 		r.OnEffect(AppendWrites(nil, tx.writes), reply)
 	}
 	v.append(tx.writes, func(err error) {
@@ -123,7 +124,7 @@ func (v *vnode) effect(r *wire.Request) {
 	}
 	fresh := r.Flags&wire.FlagFresh != 0
 	for i := range writes {
-		if err := v.m.clock.Observe(writes[i].Record.Stamp.Time); err != nil && fresh {
+		if err := v.m.clock.Observe(writes[i].Record.Stamp.Time); err != nil && fresh && r.Flags&wire.FlagAhead == 0 {
 			v.m.fail(r, wire.ClockAhead, err.Error())
 			return
 		}

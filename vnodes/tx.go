@@ -25,6 +25,7 @@ type Tx struct {
 	partial   bool                            // a fallback: what it does not hold may exist elsewhere
 	stop      func() error                    // of a coverage call: why nobody wants its items any more
 	writes    []Write
+	replaced  []Stamp  // by them, in their order
 	seen      *[]Write // if not nil: where the records that are read by their keys are noted
 	err       error
 }
@@ -176,10 +177,11 @@ func (t *Tx) write(key []byte, flags RecordFlags, value []byte) {
 	for i := range t.writes { // one write per key: the last
 		if bytes.Equal(t.writes[i].Key, key) {
 			t.writes[i].Record = r
-			return
+			return // what it replaced stands
 		}
 	}
 	t.writes = append(t.writes, Write{Key: bytes.Clone(key), Record: r})
+	t.replaced = append(t.replaced, have.Stamp)
 }
 
 // Ascend calls fn with every durable record from key on, tombstones included,

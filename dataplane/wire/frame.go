@@ -49,6 +49,7 @@ const (
 	FlagNoHop    Flags = 1 << 2 // the receiver must coordinate itself, not pass it on
 	FlagLast     Flags = 1 << 3 // this chunk is the stream's last
 	FlagHeld     Flags = 1 << 4 // the sender knows that another node may hold writes for the slot: its owner asks before it answers
+	FlagAhead    Flags = 1 << 6 // with FlagFresh: the times count on from newer ones, whatever the clock says
 	FlagRecords  Flags = 1 << 5 // with OpRead: answer with the records that the query reads, as an effect
 )
 

@@ -15,7 +15,7 @@ const (
 	OpQuery   Op = 2 // run a query: body Call
 	OpRing    Op = 3 // fetch metadata newer than the header's epoch: reply body JSON state, empty if none
 	OpCover   Op = 4 // run a coverage query: body Cover; answered by chunks of items (client: whole cluster; stream: one partition)
-	OpPing    Op = 5 // reply body: empty
+	OpPing    Op = 5 // reply body: empty, or to a peer what time it is
 
 	// Peer connections.
 	OpEffect      Op = 16 // merge an effect into a replica: body effect; FlagFallback: into the hint store

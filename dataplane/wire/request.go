@@ -19,7 +19,15 @@ type Request struct {
 	Effect    []byte // OpEffect: opaque outside package vnodes
 	For       string // with FlagFallback: the node id that is stood in for
 	Deadline  time.Time
+	Above     uint64 // OpCommand: what it writes is stamped above this time, which another replica holds
 
+	// Ahead is set by the vnode before it calls OnEffect, if the times in the effect are
+	// not its clock's but count on from newer ones: of a record, or from before a restart.
+	Ahead bool
+	// Retract is set with it: to be called, at most once and by anybody, when the other
+	// replicas refuse those times. This copy then keeps the writes as just newer than what
+	// they replaced, so that they hide nothing that is written elsewhere. It does not block.
+	Retract func()
 	// OnEffect, if set on an OpCommand, is called at most once, from the vnode's
 	// worker, when the command has run and before its writes are durable: the effect
 	// to be merged by the other replicas, and the command's reply. It is not called for a
