@@ -24,34 +24,42 @@ import (
 //     it is back, asks until it has met every such majority;
 //   - nobody may reach the owner: not this node, by a connection made for that, nor any
 //     of those that note it. The owner has then not answered for claimTimeout, and knows
-//     that it may have been stood in for; see absence.go.
+//     that it may have been stood in for; see absence.go;
+//   - what others hold for the slot must have come here; see standin.go.
 
 // claimTimeout is how long the owner, and a member that notes a claim, have to answer.
 const claimTimeout = 500 * time.Millisecond
 
 // claim is what this node keeps hints for, of one owner. It is under the manager's mu.
 type claim struct {
-	held    map[vnodeID]struct{}   // noted: hints may be kept. No hint store is there without its entry here
-	wanted  map[vnodeID][]want     // for the next round
-	running bool                   // a round is under way
-	shrunk  bool                   // the note names slots that are held no more
-	heard   int                    // times that the owner itself has asked
-	told    map[ring.NodeID]uint64 // by member: the note that it has
+	held      map[vnodeID]struct{}   // noted: hints may be kept. No hint store is there without its entry here
+	sole      map[vnodeID]struct{}   // of held, with one replica: nobody else stands in, and what others had is here
+	gathering map[vnodeID][]want     // who waits for that
+	changes   int                    // times that another node has asked for a slot, or one has left held
+	wanted    map[vnodeID][]want     // for the next round
+	running   bool                   // a round is under way
+	shrunk    bool                   // the note names slots that are held no more
+	heard     int                    // times that the owner itself has asked
+	told      map[ring.NodeID]uint64 // by member: the note that it has
 }
 
 // want is somebody who waits for a slot to be claimed.
 type want struct {
-	sole bool // to stand in for the owner, whose only replica it is
-	done func(error)
+	proof bool // with one replica, for hints that another holder hands over: a majority must note it
+	sole  bool // to stand in for the owner, whose only replica it is
+	done  func(error)
 }
 
 // claimOpen tells a member of a holder: OpHolds. The owner answers OwnerUp; so does
-// a member that can reach the owner, if Sole asks it to see to that.
+// a member that can reach the owner, if Sole asks it to see to that; one that cannot
+// answers with the notes that it has of the owner's holders. HandOver asks instead for
+// what the member itself holds for a slot.
 type claimOpen struct {
-	Owner  ring.NodeID `json:"owner"`
-	Holder ring.NodeID `json:"holder"`
-	Note   *holderNote `json:"note"`
-	Sole   bool        `json:"sole,omitempty"`
+	Owner    ring.NodeID `json:"owner"`
+	Holder   ring.NodeID `json:"holder"`
+	Note     *holderNote `json:"note,omitempty"`
+	Sole     bool        `json:"sole,omitempty"`
+	HandOver *slotName   `json:"hand_over,omitempty"`
 }
 
 // errUnclaimed says that a hint was to be kept for a slot that is not claimed.
@@ -61,7 +69,10 @@ var errUnclaimed = errors.New("the slot is not claimed")
 func (m *Manager) claimOf(owner ring.NodeID) *claim {
 	c := m.claims[owner]
 	if c == nil {
-		c = &claim{held: make(map[vnodeID]struct{}), wanted: make(map[vnodeID][]want), told: make(map[ring.NodeID]uint64)}
+		c = &claim{
+			held: make(map[vnodeID]struct{}), sole: make(map[vnodeID]struct{}), gathering: make(map[vnodeID][]want),
+			wanted: make(map[vnodeID][]want), told: make(map[ring.NodeID]uint64),
+		}
 		m.claims[owner] = c
 	}
 	return c
@@ -72,10 +83,11 @@ func holdsSlot(c *claim, id vnodeID) bool {
 	return ok
 }
 
-// releaseSlot ends the claim on a slot whose hints have gone. m.mu is held.
-func (m *Manager) releaseSlot(id vnodeID) {
-	c := m.claimOf(id.fallback)
+// unhold ends the claim on a slot of which there are no hints. The manager's mu is held.
+func (c *claim) unhold(id vnodeID) {
 	delete(c.held, id)
+	delete(c.sole, id)
+	c.changes++
 	c.shrunk = true
 }
 
@@ -88,10 +100,11 @@ func (m *Manager) claimSlot(id vnodeID, w want) {
 	m.runClaims(id.fallback)
 }
 
-// awaitClaim is claimSlot, and waits.
+// awaitClaim is claimSlot for hints that another holder hands over, and waits.
 func (m *Manager) awaitClaim(id vnodeID) error {
 	done := make(chan error, 1)
-	m.claimSlot(id, want{done: func(err error) { done <- err }})
+	proof := m.services[id.service].replicas(m.rings.Ring()) == 1
+	m.claimSlot(id, want{proof: proof, done: func(err error) { done <- err }})
 	return <-done
 }
 
@@ -116,14 +129,14 @@ func (m *Manager) runClaims(owner ring.NodeID) {
 	wanted := c.wanted
 	c.wanted, c.running = make(map[vnodeID][]want), false // Close has begun
 	m.mu.Unlock()
-	answerWants(wanted, func(want) error { return wire.Errorf(wire.ShuttingDown, "the node is stopping") })
+	for _, wants := range wanted {
+		answerWants(wants, wire.Errorf(wire.ShuttingDown, "the node is stopping"))
+	}
 }
 
-func answerWants(wanted map[vnodeID][]want, verdict func(want) error) {
-	for _, wants := range wanted {
-		for _, w := range wants {
-			w.done(verdict(w))
-		}
+func answerWants(wants []want, err error) {
+	for _, w := range wants {
+		w.done(err)
 	}
 }
 
@@ -136,7 +149,7 @@ func (m *Manager) claimRound(owner ring.NodeID, c *claim) (more bool) {
 		m.mu.Unlock()
 		return false
 	}
-	batch, heard := c.wanted, c.heard
+	batch, heard, changes := c.wanted, c.heard, c.changes
 	c.wanted, c.shrunk = make(map[vnodeID][]want), false
 	named := maps.Clone(c.held)
 	sole := false
@@ -146,21 +159,24 @@ func (m *Manager) claimRound(owner ring.NodeID, c *claim) (more bool) {
 	}
 	m.mu.Unlock()
 
-	noted, up, err := m.spreadClaim(owner, c, named, sole)
+	said, err := m.spreadClaim(owner, c, named, sole)
+	if len(batch) > 0 && err != nil {
+		m.log.Warn("claim of hints not noted", "for", owner, "err", err)
+	}
 	need := ring.Majority(m.othersOf(owner))
 	verdict := func(w want) error {
 		switch {
 		case err != nil:
 			return err
-		case w.sole && up:
+		case w.sole && said.up:
 			return wire.Errorf(wire.OwnerUp, "node %s can be reached: nobody stands in for it", owner)
-		case w.sole && noted < need:
-			return wire.Errorf(wire.Unavailable, "node %s is down, and only %d of %d members could note that this one stands in for it", owner, noted, need)
+		case (w.sole || w.proof) && said.noted < need:
+			return wire.Errorf(wire.Unavailable, "node %s is down, and only %d of %d members could note that this one stands in for it", owner, said.noted, need)
 		}
 		return nil
 	}
 	m.mu.Lock()
-	up = up || c.heard != heard
+	said.up = said.up || c.heard != heard
 	for id, wants := range batch {
 		if slices.ContainsFunc(wants, func(w want) bool { return verdict(w) == nil }) {
 			c.held[id] = struct{}{}
@@ -169,20 +185,36 @@ func (m *Manager) claimRound(owner ring.NodeID, c *claim) (more bool) {
 		}
 	}
 	m.mu.Unlock()
-	answerWants(batch, verdict)
-	if len(batch) > 0 && err != nil {
-		m.log.Warn("claim of hints not noted", "for", owner, "err", err)
+	for id, wants := range batch {
+		var alone []want
+		for _, w := range wants {
+			if err := verdict(w); err != nil || !w.sole {
+				w.done(err)
+				continue
+			}
+			alone = append(alone, w)
+		}
+		if len(alone) > 0 {
+			m.standAlone(id, c, changes, m.otherHolders(id, said.notes), alone)
+		}
 	}
 	return true
 }
 
+// claimSaid is what the members have said to a claim.
+type claimSaid struct {
+	noted int                           // how many have noted it, this node included
+	up    bool                          // somebody can reach the owner
+	notes map[ring.NodeID][]*holderNote // by holder: what they and this node know of the owner's others
+}
+
 // spreadClaim writes down here, then with the members that are up, which slots of
-// owner this node keeps hints for. It returns how many have noted it, this node
-// included, and with sole whether anybody can reach the owner.
-func (m *Manager) spreadClaim(owner ring.NodeID, c *claim, slots map[vnodeID]struct{}, sole bool) (noted int, up bool, err error) {
+// owner this node keeps hints for. With sole it asks them whether they can reach the
+// owner, and for the notes that they have of others.
+func (m *Manager) spreadClaim(owner ring.NodeID, c *claim, slots map[vnodeID]struct{}, sole bool) (said claimSaid, err error) {
 	id, err := m.clock.Now()
 	if err != nil {
-		return 0, false, err
+		return said, err
 	}
 	n := &holderNote{ID: id, Epoch: m.rings.Ring().Epoch, Slots: make(map[string][]ring.Partition)}
 	for s := range slots {
@@ -195,39 +227,48 @@ func (m *Manager) spreadClaim(owner ring.NodeID, c *claim, slots map[vnodeID]str
 		err = m.holders.drop(owner, m.node, n.ID) // those that are not told now ask, and find out
 	}
 	if err != nil {
-		return 0, false, err
+		return said, err
 	}
+	said = claimSaid{noted: 1, notes: make(map[ring.NodeID][]*holderNote)}
+	said.add(m.holders.of(owner))
 	open := &claimOpen{Owner: owner, Holder: m.node, Note: n, Sole: sole}
 	ctx, cancel := context.WithTimeout(m.ctx, 2*claimTimeout)
 	defer cancel()
 	var mu sync.Mutex
 	var asked sync.WaitGroup
-	noted = 1
 	for _, node := range m.transfers.Others() {
 		if node == owner && !sole || node != owner && !m.cfg.Up(node) {
 			continue
 		}
 		asked.Go(func() {
-			err := m.tell(ctx, node, open)
+			known, err := m.tell(ctx, node, open)
 			mu.Lock()
 			defer mu.Unlock()
 			switch {
 			case err == nil && node != owner:
-				noted++
+				said.noted++
+				said.add(known)
 				m.noteTold(c, node, n.ID)
 			case err == nil, asError(err).Code == wire.OwnerUp:
-				up = true
+				said.up = true
 			default:
 				m.log.Debug("claim of hints not told", "peer", node, "for", owner, "err", err)
 			}
 		})
 	}
 	asked.Wait()
-	return noted, up, nil
+	return said, nil
 }
 
-// tell tells node of a holder.
-func (m *Manager) tell(ctx context.Context, node ring.NodeID, open *claimOpen) error {
+func (s *claimSaid) add(notes map[ring.NodeID]*holderNote) {
+	for holder, n := range notes {
+		s.notes[holder] = append(s.notes[holder], n)
+	}
+}
+
+// tell tells node of a holder. It returns the notes that node has of the owner's
+// holders, if Sole asks for them.
+func (m *Manager) tell(ctx context.Context, node ring.NodeID, open *claimOpen) (notes map[ring.NodeID]*holderNote, err error) {
 	if node == open.Owner {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, claimTimeout)
@@ -235,10 +276,13 @@ func (m *Manager) tell(ctx context.Context, node ring.NodeID, open *claimOpen) e
 	}
 	body, err := json.Marshal(open)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	_, err = m.askOnce(ctx, node, wire.OpHolds, body)
-	return err
+	f, err := m.askOnce(ctx, node, wire.OpHolds, body)
+	if err == nil && open.Sole {
+		err = json.Unmarshal(f.Body, &notes)
+	}
+	return notes, err
 }
 
 func (m *Manager) noteTold(c *claim, node ring.NodeID, id uint64) {
@@ -263,8 +307,10 @@ func (m *Manager) serveHolds(ctx context.Context, answer *answerer, f *wire.Fram
 	var open claimOpen
 	err := json.Unmarshal(f.Body, &open)
 	switch {
-	case err != nil || open.Note == nil || !validNode(open.Owner) || !validNode(open.Holder):
+	case err != nil || open.Note == nil && open.HandOver == nil || !validNode(open.Owner) || !validNode(open.Holder):
 		err = wire.Errorf(wire.BadRequest, "who holds for whom: %v", err)
+	case open.HandOver != nil:
+		err = m.handOver(ctx, &open)
 	case open.Owner == m.node:
 		m.doubt(m.namedSlots(open.Note))
 		err = wire.Errorf(wire.OwnerUp, "")
@@ -275,7 +321,11 @@ func (m *Manager) serveHolds(ctx context.Context, answer *answerer, f *wire.Fram
 	default:
 		err = m.holders.put(open.Owner, open.Holder, open.Note)
 	}
-	answer.give(f, nil, err)
+	var known []byte
+	if err == nil && open.Sole {
+		known, err = json.Marshal(m.holders.of(open.Owner)) // behind the put: of two claims one hears of the other
+	}
+	answer.give(f, known, err)
 }
 
 // reaches reports whether node answers this one now.
@@ -323,9 +373,8 @@ func (m *Manager) tidyClaim(owner ring.NodeID) {
 		return
 	}
 	for id := range c.held {
-		if m.hints[id] == nil {
-			delete(c.held, id)
-			c.shrunk = true
+		if m.hints[id] == nil && c.gathering[id] == nil {
+			c.unhold(id)
 		}
 	}
 	if len(c.held) == 0 {
@@ -342,7 +391,7 @@ func (m *Manager) tidyClaim(owner ring.NodeID) {
 			continue
 		}
 		ctx, cancel := context.WithTimeout(m.ctx, claimTimeout)
-		if err := m.tell(ctx, node, &claimOpen{Owner: owner, Holder: m.node, Note: n}); err == nil {
+		if _, err := m.tell(ctx, node, &claimOpen{Owner: owner, Holder: m.node, Note: n}); err == nil {
 			m.noteTold(c, node, n.ID)
 		}
 		cancel()

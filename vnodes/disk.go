@@ -53,6 +53,7 @@ type Disk struct {
 	clock  atomic.Int64 // rises now and then: says which files were used last
 	open   atomic.Int64 // files that are open
 	tables atomic.Int64 // bytes in all tables
+	newest uint64       // the newest time in a store when the disk was opened
 	space  diskSpace
 	counts diskCounts
 

@@ -77,13 +77,8 @@ func (m *Manager) Dispatch(r *wire.Request) {
 func (m *Manager) vnodeFor(svc *service, r *wire.Request) (*vnode, error) {
 	p := ring.Partition(r.Partition)
 	if r.Flags&wire.FlagFallback != 0 {
-		create := r.Op != wire.OpRead
-		v, err := m.hintVnode(svc, p, ring.NodeID(r.For), create)
-		if v == nil && err == nil {
-			err = errPartial
-		}
 		r.Gen = 0 // hints belong to the slot, whatever the ring
-		return v, err
+		return m.fallbackVnode(svc, r)
 	}
 	if v := svc.vnodes[p].Load(); v != nil {
 		return v, nil
@@ -98,12 +93,15 @@ func (m *Manager) vnodeFor(svc *service, r *wire.Request) (*vnode, error) {
 // claimFor dispatches r again when it is noted that this node keeps hints for its slot.
 func (m *Manager) claimFor(svc *service, r *wire.Request) {
 	id := vnodeID{service: svc.id, partition: ring.Partition(r.Partition), fallback: ring.NodeID(r.For)}
-	m.claimSlot(id, want{sole: r.Op == wire.OpCommand, done: func(err error) {
-		if err != nil {
+	m.claimSlot(id, want{sole: r.Op != wire.OpEffect, done: func(err error) {
+		switch {
+		case err != nil:
 			m.failErr(r, err)
-			return
+		case !r.Deadline.IsZero() && !time.Now().Before(r.Deadline): // others may have claimed it again and again
+			m.fail(r, wire.Deadline, "the deadline passed before this node could stand in")
+		default:
+			m.Dispatch(r)
 		}
-		m.Dispatch(r)
 	}})
 }
 
@@ -152,7 +150,7 @@ func (m *Manager) slotStore(of vnodeID, id Identity, name string) *slotStore {
 			if err != nil {
 				return nil, err
 			}
-			m.clock.ObserveTrusted(st.MaxTime())
+			m.follow(m.services[of.service], st.MaxTime())
 			return st, nil
 		},
 		create: func() (Store, error) {

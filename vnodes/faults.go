@@ -56,6 +56,7 @@ type faults struct {
 	mu    sync.Mutex // held for map operations only; those who report may hold any other lock
 	known map[string]*knownFault
 	queue []report
+	met   []report // taken from queue: something is being done about them
 }
 
 // knownFault is a fault, and whether its file is still there.
@@ -88,12 +89,19 @@ func (f *faults) report(r report) {
 	}
 }
 
+// take is what is in queue; what was taken before has been seen to.
 func (f *faults) take() []report {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	q := f.queue
-	f.queue = nil
-	return q
+	f.met, f.queue = f.queue, nil
+	return f.met
+}
+
+// pending is what was reported and has not been seen to yet.
+func (f *faults) pending() []report {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Concat(f.met, f.queue)
 }
 
 // add notes a fault, and reports whether it was unknown.
@@ -129,8 +137,10 @@ func (f *faults) clear(name string) {
 	delete(f.known, name)
 }
 
-// Faults lists the files of this node that are damaged or being rebuilt, by name.
+// Faults lists the files of this node that are damaged or being rebuilt, by name: what
+// was found by a pass of the scrub that has ended is among them.
 func (m *Manager) Faults() []Fault {
+	pending := m.faults.pending() // first: what is seen to meanwhile is known
 	m.faults.mu.Lock()
 	known := make([]knownFault, 0, len(m.faults.known))
 	for _, x := range m.faults.known {
@@ -144,6 +154,16 @@ func (m *Manager) Faults() []Fault {
 			continue
 		}
 		all = append(all, x.Fault)
+	}
+	for _, r := range pending {
+		svc, id, ok := m.named(r.name)
+		if !ok || slices.ContainsFunc(all, func(x Fault) bool { return x.File == r.name }) || !r.still() {
+			continue
+		}
+		all = append(all, Fault{
+			Service: svc.Name, Partition: id.partition, For: id.fallback, File: r.name, State: FaultCorrupt,
+			Reason: r.err.Error(), Since: m.now(),
+		})
 	}
 	slices.SortFunc(all, func(a, b Fault) int { return cmp.Compare(a.File, b.File) })
 	return all
@@ -192,8 +212,10 @@ func (m *Manager) storeIs(id vnodeID, st *slotStore) bool {
 // tendFaults does something about each fault that is reported, until Close.
 func (m *Manager) tendFaults() {
 	for {
-		for _, r := range m.faults.take() {
-			m.meet(r)
+		for met := m.faults.take(); len(met) > 0; met = m.faults.take() {
+			for _, r := range met {
+				m.meet(r)
+			}
 		}
 		select {
 		case <-m.faults.wake:

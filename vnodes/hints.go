@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"math"
 	"strconv"
 	"time"
@@ -56,7 +55,7 @@ func (m *Manager) hintVnode(svc *service, p ring.Partition, node ring.NodeID, cr
 		open: func() (Store, error) {
 			st, err := m.storage.Open(ident, name)
 			if err == nil {
-				m.clock.ObserveTrusted(st.MaxTime())
+				m.follow(svc, st.MaxTime())
 			}
 			return st, err
 		},
@@ -108,9 +107,8 @@ func (m *Manager) startDeliveries() {
 		if to == "" {
 			continue
 		}
-		key := fmt.Sprintf("hint-%d-%d-%s", v.id.service, v.id.partition, v.id.fallback)
 		step := ring.Step{Kind: kindHinted, Partition: v.id.partition, From: m.node, To: to}
-		begun := m.drive(key, Session{Step: step, Service: v.svc.Name}, func(ctx context.Context, d *driver) {
+		begun := m.drive(deliveryKey(v.id), Session{Step: step, Service: v.svc.Name}, func(ctx context.Context, d *driver) {
 			err := m.deliver(ctx, d, v, mode)
 			if err == nil {
 				return
@@ -244,7 +242,7 @@ func (m *Manager) dropHints(v *vnode, before Digest) bool {
 	}
 	m.mu.Lock()
 	delete(m.hints, v.id)
-	m.releaseSlot(v.id)
+	m.claimOf(v.id.fallback).unhold(v.id)
 	m.mu.Unlock()
 	return true
 }

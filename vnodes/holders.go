@@ -238,7 +238,7 @@ func (m *Manager) tendNote(owner, holder ring.NodeID, n *holderNote) {
 		return
 	}
 	if m.cfg.Up(owner) && m.sole(n) {
-		_ = m.tell(ctx, owner, &claimOpen{Owner: owner, Holder: holder, Note: n}) // again in a moment
+		_, _ = m.tell(ctx, owner, &claimOpen{Owner: owner, Holder: holder, Note: n}) // again in a moment
 	}
 }
 

@@ -280,7 +280,7 @@ func (m *Manager) promote(svc *service, r *ring.Ring, p ring.Partition, a *arriv
 	if err := m.storage.Rename(st, name); err != nil {
 		return errors.Join(err, st.Close())
 	}
-	m.clock.ObserveTrusted(st.MaxTime())
+	m.follow(svc, st.MaxTime())
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	id := vnodeID{service: svc.id, partition: p}

@@ -146,8 +146,10 @@ type Manager struct {
 	asking   chan struct{} // one slot: slots wait for hints, or some have come
 	handing  chan struct{} // one slot: hints may be handed to their owners
 
-	standInMu sync.Mutex // held for a comparison
-	standIn   uint64     // the newest time of a stamp issued as a fallback
+	standInMu sync.Mutex    // held for a comparison
+	standIn   uint64        // the newest time of a stamp issued as a fallback
+	above     uint64        // the newest time of a stamp issued above a fallback's
+	soleTime  atomic.Uint64 // the newest time met in records of a service with one replica
 	hintRate  *rate
 
 	wake      chan struct{} // one slot: a driver has ended, there may be more to drive
@@ -285,6 +287,7 @@ func (m *Manager) openFiles() (err error) {
 		return errors.Join(err, m.journal.Close())
 	}
 	m.storage = m.disk
+	m.noteSole(m.disk.newest)
 	if missing != nil && !m.cfg.Fresh {
 		if err := m.mournFiles(); err != nil {
 			return errors.Join(err, m.closeFiles())
@@ -381,26 +384,6 @@ func (m *Manager) stamp(have Stamp, id uint64) (Stamp, error) {
 		t, err = after(have.Time, t)
 	}
 	return Stamp{Time: t, Node: m.nodeBits, ID: id}, err
-}
-
-// standInLead is by how much a fallback's stamps are ahead of the wall clock. It knows
-// nothing of the owner's, which follow clocks that are ahead by maxClockAhead at most,
-// and these may be as much ahead of each other: what it acknowledges must not count as
-// older than what the owner has.
-const standInLead = 2 * maxClockAhead
-
-// standInStamp is stamp for a write that this node takes as a fallback. It leaves the
-// node's own clock where it is: else each fallback would drive the others further ahead.
-func (m *Manager) standInStamp(have Stamp, id uint64) (Stamp, error) {
-	t, err := m.clock.Now()
-	if err != nil {
-		return Stamp{}, err
-	}
-	m.standInMu.Lock()
-	defer m.standInMu.Unlock()
-	m.standIn = max(t, clockTime(m.now())+clockSpan(standInLead), m.standIn+1)
-	at, err := after(have.Time, m.standIn)
-	return Stamp{Time: at, Node: m.nodeBits, ID: id}, err
 }
 
 // ring is the ring that the gates check, or will as soon as what is posted to

@@ -1,8 +1,12 @@
 package vnodes
 
 import (
+	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
+	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -15,6 +19,21 @@ type outages struct {
 	rnd  *rand.Rand
 	down map[int]bool
 	all  int // times that every node was down
+
+	history []string
+}
+
+// did notes what was done to a node.
+func (o *outages) did(what string, i int) {
+	o.history = append(o.history, fmt.Sprintf("%s %s %d", time.Now().Format("15:04:05.000"), what, i))
+}
+
+// start starts a node that is down.
+func (o *outages) start(i int) {
+	o.did("start", i)
+	o.w.node(i).start()
+	o.did("started", i)
+	delete(o.down, i)
 }
 
 // step does one thing.
@@ -23,11 +42,8 @@ func (o *outages) step() {
 	case n == 0:
 		o.restartAll()
 	case len(o.down) > 0:
-		for i := range o.down {
-			o.w.node(i).start()
-			delete(o.down, i)
-			break
-		}
+		down := slices.Sorted(maps.Keys(o.down))
+		o.start(down[o.rnd.IntN(len(down))])
 	case n < 6: // whoever holds hints goes too, and returns earlier or later
 		o.lose(1 + o.rnd.IntN(len(o.w.nodes)))
 		o.rest()
@@ -54,9 +70,11 @@ func (o *outages) lose(i int) {
 	}
 	o.down[i] = true
 	if o.rnd.IntN(2) == 0 {
+		o.did("crash", i)
 		o.w.node(i).crash()
 		return
 	}
+	o.did("stop", i)
 	o.w.node(i).stop()
 }
 
@@ -67,8 +85,7 @@ func (o *outages) restartAll() {
 	}
 	o.all++
 	for _, i := range o.rnd.Perm(len(o.w.nodes)) {
-		o.w.node(i + 1).start()
-		delete(o.down, i+1)
+		o.start(i + 1)
 		o.rest()
 	}
 }
@@ -84,7 +101,11 @@ func TestRandomOutages(t *testing.T) {
 		t.Skip("make soak-outages runs it")
 	}
 	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
+	if s, err := strconv.ParseUint(os.Getenv("RINGCORE_SOAK_SEED"), 10, 64); err == nil {
+		seed = s
+	}
+	t.Logf("seed %d: RINGCORE_SOAK_SEED=%d does the same to the nodes", seed, seed)
+	rnd := rand.New(rand.NewPCG(seed, 0))
 	const nodes = 4
 	r := ring.New(simQ, 3, nodeID(1))
 	for p := range r.Assignments { // each node owns something: a fallback is the owner of the next partitions
@@ -96,7 +117,7 @@ func TestRandomOutages(t *testing.T) {
 	}
 	w := newWorldOf(t, nodes, r, func(n *simNode) {
 		n.services = []Service{simService("one", 1), simService("all", 3)}
-		ahead := time.Duration(rand.IntN(300)) * time.Millisecond
+		ahead := time.Duration(rnd.IntN(300)) * time.Millisecond
 		n.tune = func(c *Config) { c.Now = func() time.Time { return time.Now().Add(ahead) } }
 	})
 	var keys []string
@@ -105,12 +126,19 @@ func TestRandomOutages(t *testing.T) {
 	}
 	hints := func(tr *traffic) { tr.hints = true }
 	one, all := w.startTraffic("one", 1, keys, hints), w.startTraffic("all", 3, keys, hints)
-	o := &outages{w: w, rnd: rand.New(rand.NewPCG(seed, 0)), down: make(map[int]bool)}
+	o := &outages{w: w, rnd: rnd, down: make(map[int]bool)}
+	t.Cleanup(func() {
+		if t.Failed() {
+			for _, did := range o.history {
+				t.Log(did)
+			}
+		}
+	})
 	for end := time.Now().Add(4 * time.Second); time.Now().Before(end) && !t.Failed(); {
 		o.step()
 	}
-	for i := range o.down {
-		w.node(i).start()
+	for _, i := range slices.Sorted(maps.Keys(o.down)) {
+		o.start(i)
 	}
 	w.settled()
 	one.end()

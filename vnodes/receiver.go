@@ -299,7 +299,7 @@ func (rc *receiver) take(f *wire.Frame) error {
 		return wire.Errorf(wire.BadRequest, "%v", err)
 	}
 	for i := range writes {
-		rc.m.clock.ObserveTrusted(writes[i].Record.Stamp.Time)
+		rc.m.follow(svc, writes[i].Record.Stamp.Time)
 	}
 	if err := rc.passed(wire.TargetChunk); err != nil {
 		return err

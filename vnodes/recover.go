@@ -186,9 +186,7 @@ func (m *Manager) hintsToCome(id vnodeID, w hintWait, c *census) (why string, wa
 		return "", stale && waited < waitGrace
 	}
 	if why = m.missed(svc, id.partition, w, c); why == "" {
-		// What came from fallbacks is stamped ahead of all clocks: this node goes on when
-		// it has overtaken that, so that its own writes never are.
-		return "", stale || m.clock.lead() > maxClockAhead && waited < 2*standInLead
+		return "", stale || m.soleLead() > maxClockAhead && waited < 2*standInLead // see standinstamp.go
 	}
 	if waited < waitGrace {
 		why = ""

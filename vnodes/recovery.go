@@ -90,6 +90,7 @@ func (r *recovery) take(file uint64, at position, payload []byte) {
 func (r *recovery) finish(damages []damage) {
 	d := r.disk
 	for file, s := range r.byFile {
+		d.newest = max(d.newest, s.maxTime, s.state.maxTime)
 		err := s.failed
 		for _, lost := range damages {
 			if lost.file == file && lost.from >= s.state.covered || lost.file == 0 && lost.to > s.state.covered {

@@ -95,8 +95,11 @@ func (v *vnode) command(r *wire.Request) {
 
 // stamp issues a stamp newer than have.
 func (v *vnode) stamp(have Stamp, id uint64) (Stamp, error) {
-	if v.id.fallback != "" {
+	switch {
+	case v.id.fallback != "":
 		return v.m.standInStamp(have, id)
+	case v.svc.replicas(v.m.rings.Ring()) == 1:
+		return v.m.soleStamp(have, id)
 	}
 	return v.m.stamp(have, id)
 }

@@ -180,7 +180,7 @@ func (tr *traffic) get(ctx context.Context, k int) bool {
 	for ctx.Err() == nil {
 		if version, ok := tr.tryGet(k); ok {
 			if version < before {
-				tr.fail("key %s of service %s: read version %d, but %d was acknowledged before", tr.keys[k], tr.service, version, before)
+				tr.fail("%s: key %s of service %s: read version %d, but %d was acknowledged before", time.Now().Format("15:04:05.000"), tr.keys[k], tr.service, version, before)
 			}
 			tr.reads.Add(1)
 			return true
