@@ -1,0 +1,454 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+const (
+	walkLeast, walkMost = 3, 7                    // nodes
+	walkSeats           = walkMost + 1            // places in the network: a node that replaces another stands beside it
+	walkLeg             = 60                      // transfers under one load; then every key is read and every folder looked at
+	walkRate            = 1500                    // operations per second, so that the nodes have something left
+	walkHold            = 1500 * time.Millisecond // a node is down or cut off for no longer
+)
+
+// topology walks at random through the sizes and shapes of a cluster, under load,
+// while its nodes die, hang and lose links, one at a time.
+type topology struct {
+	*cluster
+	t      *testing.T
+	walk   []change // those that this binary has
+	misery []ordeal
+	born   int
+	traps  string // the folder in which each node finds its failpoints
+
+	moved  int // committed transfers
+	taken  map[string]int
+	wounds map[string]int
+}
+
+// change is one way to change the cluster; it returns when it is committed.
+type change struct {
+	name string
+	fits func(w *topology, members []*process) bool
+	do   func(w *topology, members []*process) error
+}
+
+// changes are all that the walk takes. One that this version answers with
+// "not supported" is left out.
+var changes = []change{
+	{"join", func(_ *topology, m []*process) bool { return len(m) < walkMost }, func(w *topology, m []*process) error {
+		w.join(m)
+		return nil
+	}},
+	{"leave", func(_ *topology, m []*process) bool { return len(m) > walkLeast }, func(w *topology, m []*process) error {
+		return w.cli(m, func(p *process) []string { return []string{"leave", p.name, "--commit"} })
+	}},
+	{"weight", always, func(w *topology, m []*process) error {
+		return w.cli(m, func(p *process) []string {
+			return []string{"set", "weight", p.name, strconv.Itoa(1 + rand.IntN(3)), "--commit"}
+		})
+	}},
+	{"zone", always, func(w *topology, m []*process) error {
+		return w.cli(m, func(p *process) []string {
+			return []string{"set", "zone", p.name, fmt.Sprint("z", rand.IntN(3)), "--commit"}
+		})
+	}},
+	{"replicas", always, func(w *topology, m []*process) error {
+		return w.cli(m, func(*process) []string {
+			return []string{"set", "replicas", strconv.Itoa(3 + rand.IntN(2)), "--commit"}
+		})
+	}},
+	{"replace", func(_ *topology, m []*process) bool { return len(m) < walkSeats }, func(w *topology, m []*process) error {
+		// The newcomer is a member with nothing to do until it has taken over.
+		fresh := w.join(m)
+		settle(w.t, append(slices.Clone(m), fresh)...)
+		return w.cli(m, func(p *process) []string { return []string{"replace", p.name, fresh.name, "--commit"} })
+	}},
+}
+
+func always(*topology, []*process) bool { return true }
+
+// errUnsupported is what a change answers that this version does not know.
+var errUnsupported = errors.New("not supported by this version")
+
+// cli asks one member to carry out a change that names another.
+func (w *topology) cli(members []*process, args func(*process) []string) error {
+	perm := rand.Perm(len(members))
+	named, asked := members[perm[0]], members[perm[1]]
+	_, said, code := asked.ringcore(append([]string{"cluster"}, args(named)...)...)
+	switch {
+	case code == exitOK:
+		return nil
+	case strings.Contains(said, "not supported") || strings.Contains(said, "not_supported"):
+		return errUnsupported
+	}
+	return fmt.Errorf("%v at %s: exit %d: %s", args(named), asked.name, code, said)
+}
+
+// ordeal is what one node goes through, for a while.
+type ordeal struct {
+	name   string
+	inject func(w *topology, seat int)
+	heal   func(w *topology, seat int)
+}
+
+var ordeals = []ordeal{
+	{"kill", func(w *topology, s int) { w.nodes[s].kill() }, (*topology).revive},
+	{"stop", func(w *topology, s int) { w.nodes[s].send(syscall.SIGSTOP) }, func(w *topology, s int) { w.nodes[s].send(syscall.SIGCONT) }},
+	{"failpoint", (*topology).setTrap, (*topology).revive},
+}
+
+var linkOrdeals = []ordeal{
+	{"cut", onLinks(cut, cut, false), onLinks(0, 0, true)},
+	{"cut-out", onLinks(cut, 0, false), onLinks(0, 0, true)},
+	{"cut-in", onLinks(0, cut, false), onLinks(0, 0, true)},
+	{"isolate", onLinks(cut, cut, true), onLinks(0, 0, true)},
+}
+
+func onLinks(out, in int64, clients bool) func(*topology, int) {
+	set := links(out, in, clients)
+	return func(w *topology, seat int) { set(w.cluster, seat) }
+}
+
+func newTopology(t *testing.T) *topology {
+	w := &topology{
+		cluster: &cluster{t: t, nodes: make([]*process, walkSeats)}, t: t, misery: ordeals, traps: t.TempDir(),
+		taken: map[string]int{}, wounds: map[string]int{}, walk: slices.Clone(changes),
+	}
+	if os.Getuid() == 0 {
+		hosts := []byte{lanClient}
+		for i := range walkSeats {
+			hosts = append(hosts, lanNode(i))
+		}
+		w.lan = newLAN(t, hosts...)
+		w.misery = append(slices.Clone(ordeals), linkOrdeals...)
+	} else {
+		t.Log("not root: no link is cut")
+	}
+	for range walkLeast {
+		w.join(w.members()).awaitReady()
+	}
+	settle(t, w.members()...)
+	return w
+}
+
+// members are the processes that have not left.
+func (w *topology) members() (all []*process) {
+	for _, p := range w.nodes {
+		if p != nil {
+			all = append(all, p)
+		}
+	}
+	return all
+}
+
+// join starts a node on a seat that is free.
+func (w *topology) join(members []*process) *process {
+	w.t.Helper()
+	seat := slices.Index(w.nodes, nil)
+	w.born++
+	name := fmt.Sprint("n", w.born)
+	p := &process{t: w.t, name: name, args: []string{
+		"--name", name, "--data-dir", filepath.Join(w.t.TempDir(), name), "--partitions", "16", "--log-level", "warn", "--resp-addr", "off",
+	}}
+	p.env = []string{testEnv + "=1", "RINGCORE_FAILPOINT=file:" + filepath.Join(w.traps, name)}
+	where := []string{"--addr", "127.0.0.1:0"}
+	if w.lan != nil {
+		p.fixed, p.spawn = true, w.lan.spawn(lanNode(seat))
+		p.args = append(p.args, "--addr", w.lan.addr(lanNode(seat), 7400), "--insecure")
+		where = nil
+	}
+	var seeds []string
+	for _, m := range members {
+		seeds = append(seeds, m.addr)
+	}
+	if len(seeds) > 0 {
+		p.args = append(p.args, "--join", strings.Join(seeds, ","))
+	}
+	p.start(where...)
+	w.nodes[seat] = p
+	w.t.Cleanup(p.kill)
+	p.awaitReady()
+	return p
+}
+
+// spawnLoad starts the load at the clients' place.
+func (w *topology) spawnLoad() func(*exec.Cmd) error {
+	if w.lan == nil {
+		return nil
+	}
+	return w.lan.spawn(lanClient)
+}
+
+// send sends a signal, if the process is still there.
+func (p *process) send(s syscall.Signal) { _ = p.cmd.Process.Signal(s) }
+
+// failpointNames are moments of transfers at which a node can be made to fail; see
+// wire.Failpoint. A binary without them passes none.
+var failpointNames = []string{
+	"source-begun", "source-opened", "source-chunk", "source-folded", "source-tail", "source-sealed", "source-ended", "source-ready",
+	"source-proposing", "source-proposed", "source-committed", "source-aborted", "source-concluded", "source-confirmed", "source-dropped",
+	"target-asked", "target-opened", "target-chunk", "target-stored", "target-end", "target-verified", "target-ready",
+	"target-activating", "target-renamed", "target-activated", "target-confirming",
+	"fill-begun", "fill-chunk", "fill-stored", "fill-done", "pull-asked", "pull-chunk",
+	"leader-begin", "leader-abort", "fsm-begin", "fsm-begun", "fsm-commit", "fsm-committed", "fsm-abort", "fsm-aborted",
+}
+
+// setTrap has the node die when it next passes some failpoint.
+func (w *topology) setTrap(seat int) {
+	text := failpointNames[rand.IntN(len(failpointNames))] + "=" + []string{"kill", "stop", "error"}[rand.IntN(3)]
+	if err := os.WriteFile(filepath.Join(w.traps, w.nodes[seat].name), []byte(text), 0o600); err != nil {
+		w.t.Error(err)
+	}
+}
+
+// revive starts a node again that has been killed, unless it has left the cluster.
+func (w *topology) revive(seat int) {
+	w.t.Helper()
+	p := w.nodes[seat]
+	if err := os.Remove(filepath.Join(w.traps, p.name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		w.t.Error(err)
+	}
+	p.send(syscall.SIGCONT)
+	select {
+	case <-p.exited:
+	default:
+		return // no trap was sprung
+	}
+	if p.cmd.ProcessState.Exited() && p.cmd.ProcessState.ExitCode() == exitOK {
+		return // it has left
+	}
+	p.start(p.places()...)
+	select {
+	case <-p.ready:
+	case <-p.exited:
+		if code := p.cmd.ProcessState.ExitCode(); code != exitOK && code != exitRefused { // it has left, or had when it was killed
+			w.t.Fatalf("%s ended with %d\n%s", p.name, code, p.said())
+		}
+	case <-time.After(time.Minute):
+		w.t.Fatalf("%s is not ready\n%s", p.name, p.said())
+	}
+}
+
+// step makes one or two changes, hurts nodes meanwhile, and waits for rest.
+func (w *topology) step() {
+	w.t.Helper()
+	for range 1 + rand.IntN(2) {
+		w.change()
+		if rand.IntN(2) == 0 {
+			w.hurt()
+		}
+	}
+	w.hurt()
+	w.rest()
+}
+
+// change makes one that fits.
+func (w *topology) change() {
+	w.t.Helper()
+	members := w.members()
+	for _, i := range rand.Perm(len(w.walk)) {
+		c := w.walk[i]
+		if !c.fits(w, members) {
+			continue
+		}
+		err := c.do(w, members)
+		switch {
+		case err == nil:
+			w.taken[c.name]++
+		case errors.Is(err, errUnsupported):
+			w.walk = slices.Delete(w.walk, i, i+1)
+			w.change()
+		case strings.Contains(err.Error(), "leaving") || strings.Contains(err.Error(), "staged"):
+			w.t.Logf("%s: %v", c.name, err) // a change of one that is going already
+		default:
+			w.t.Fatalf("%s: %v", c.name, err)
+		}
+		return
+	}
+}
+
+// hurt does something to a random member, at a random moment and for a random while.
+func (w *topology) hurt() {
+	w.t.Helper()
+	<-time.After(rand.N(700 * time.Millisecond)) // a random moment, not a wait for something
+	var seats []int
+	for i, p := range w.nodes {
+		if p != nil && !p.hasExited() {
+			seats = append(seats, i)
+		}
+	}
+	seat, o := seats[rand.IntN(len(seats))], w.misery[rand.IntN(len(w.misery))]
+	w.wounds[o.name]++
+	w.t.Logf("%s of %s", o.name, w.nodes[seat].name)
+	o.inject(w, seat)
+	<-time.After(rand.N(walkHold)) // as above
+	o.heal(w, seat)
+}
+
+func (p *process) hasExited() bool {
+	select {
+	case <-p.exited:
+		return true
+	default:
+		return false
+	}
+}
+
+// rest waits until leavers are gone and the others at rest.
+func (w *topology) rest() {
+	w.t.Helper()
+	until(w.t, "leavers are gone", func() error {
+		for i, p := range w.nodes {
+			if p != nil && p.hasExited() {
+				if code := p.cmd.ProcessState.ExitCode(); code != exitOK && code != exitRefused {
+					w.t.Fatalf("%s ended with %d\n%s", p.name, code, p.said())
+				}
+				if err := strayFiles(p, nil); err != nil {
+					w.t.Errorf("%s has left: %v", p.name, err)
+				}
+				w.nodes[i] = nil
+			}
+		}
+		return w.leaving()
+	})
+	settle(w.t, w.members()...)
+}
+
+// leaving says who is still on its way out.
+func (w *topology) leaving() error {
+	for _, p := range w.members() {
+		var all []struct{ Name, Status string }
+		if err := p.get("/v1/members", &all); err != nil {
+			return err
+		}
+		for _, m := range all {
+			if m.Status == "leaving" || m.Status == "exiting" {
+				return fmt.Errorf("%s is %s, says %s", m.Name, m.Status, p.name)
+			}
+		}
+	}
+	return nil
+}
+
+// ringView is what the walk reads of /v1/ring.
+type ringView struct {
+	Owners [][]string
+	Gens   []uint64
+}
+
+// commits counts the transfers that the cluster has committed since its birth. Every one
+// is a gen of its partition; an added slot has two.
+func (w *topology) commits() int {
+	w.t.Helper()
+	var r ringView
+	if err := w.members()[0].get("/v1/ring", &r); err != nil {
+		w.t.Fatal(err)
+	}
+	sum := 0
+	for _, g := range r.Gens {
+		sum += int(g)
+	}
+	return sum
+}
+
+// ownFiles checks that every node has the files of its slots and no others.
+func (w *topology) ownFiles() {
+	w.t.Helper()
+	for _, p := range w.members() {
+		until(w.t, p.name+" has exactly its own files", func() error {
+			var r ringView
+			if err := p.get("/v1/ring", &r); err != nil {
+				return err
+			}
+			return strayFiles(p, &r)
+		})
+	}
+}
+
+// strayFiles says which of p's files it should not have, or should; without a ring it
+// should have none.
+func strayFiles(p *process, r *ringView) error {
+	want := map[string]bool{}
+	if r != nil {
+		for i, owners := range r.Owners {
+			if slices.Contains(owners, p.name) {
+				want[fmt.Sprintf("kv/p%04d.bolt", i)] = true
+			}
+		}
+	}
+	var errs []error
+	for _, folder := range p.vnodeFolders() {
+		root := filepath.Join(folder, "kv")
+		err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+			if err != nil || d.IsDir() {
+				return err
+			}
+			name, err := filepath.Rel(folder, path)
+			if !want[name] {
+				errs = append(errs, fmt.Errorf("the file %s is not its own", name))
+			}
+			delete(want, name)
+			return err
+		})
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, err)
+		}
+	}
+	for name := range want {
+		errs = append(errs, fmt.Errorf("the file %s is missing", name))
+	}
+	return errors.Join(errs...)
+}
+
+func (p *process) vnodeFolders() []string {
+	all, _ := filepath.Glob(filepath.Join(p.dir(), "clusters", "*", "vnodes"))
+	return all
+}
+
+// leg walks under load until so many transfers more are committed, and returns the verdict.
+func (w *topology) leg(transfers int) *verdict {
+	w.t.Helper()
+	load := startCheck(w.t, w.members(), w.spawnLoad(), "--rate", strconv.Itoa(walkRate))
+	before := w.commits()
+	for w.commits()-before < transfers {
+		w.step()
+	}
+	v := load.verdict()
+	v.tell(w.t)
+	w.ownFiles()
+	w.moved += w.commits() - before
+	return v
+}
+
+// `make soak-topology`, and 50 transfers of it with every run of the tests: whatever
+// nodes come, go, die, hang and lose, no acknowledged write is lost, no answer is wrong,
+// and every node ends with exactly its own files. RINGCORE_SOAK_TOPOLOGY is how many
+// transfers; then no client may see an error either.
+func TestTopology(t *testing.T) {
+	limit, err := strconv.Atoi(os.Getenv("RINGCORE_SOAK_TOPOLOGY"))
+	soaks := err == nil
+	if !soaks {
+		limit = 50
+	}
+	w := newTopology(t)
+	s := &tally{name: "topology"}
+	for w.moved < limit && !t.Failed() {
+		s.add(w.leg(min(walkLeg, limit-w.moved)))
+	}
+	fmt.Printf("%d transfers; changes %v; ordeals %v\n", w.moved, w.taken, w.wounds)
+	s.judge(t, true, soaks)
+}
