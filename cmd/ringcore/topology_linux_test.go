@@ -32,101 +32,19 @@ type topology struct {
 	walk   []change // those that this binary has
 	misery []ordeal
 	born   int
-	traps  string // the folder in which each node finds its failpoints
+	going  int       // nodes that were told to go since the last rest
+	begun  time.Time // the load
+	traps  string    // the folder in which each node finds its failpoints
 
 	moved  int // committed transfers
 	taken  map[string]int
 	wounds map[string]int
 }
 
-// change is one way to change the cluster; it returns when it is committed.
-type change struct {
-	name string
-	fits func(w *topology, members []*process) bool
-	do   func(w *topology, members []*process) error
-}
-
-// changes are all that the walk takes. One that this version answers with
-// "not supported" is left out.
-var changes = []change{
-	{"join", func(_ *topology, m []*process) bool { return len(m) < walkMost }, func(w *topology, m []*process) error {
-		w.join(m)
-		return nil
-	}},
-	{"leave", func(_ *topology, m []*process) bool { return len(m) > walkLeast }, func(w *topology, m []*process) error {
-		return w.cli(m, func(p *process) []string { return []string{"leave", p.name, "--commit"} })
-	}},
-	{"weight", always, func(w *topology, m []*process) error {
-		return w.cli(m, func(p *process) []string {
-			return []string{"set", "weight", p.name, strconv.Itoa(1 + rand.IntN(3)), "--commit"}
-		})
-	}},
-	{"zone", always, func(w *topology, m []*process) error {
-		return w.cli(m, func(p *process) []string {
-			return []string{"set", "zone", p.name, fmt.Sprint("z", rand.IntN(3)), "--commit"}
-		})
-	}},
-	{"replicas", always, func(w *topology, m []*process) error {
-		return w.cli(m, func(*process) []string {
-			return []string{"set", "replicas", strconv.Itoa(3 + rand.IntN(2)), "--commit"}
-		})
-	}},
-	{"replace", func(_ *topology, m []*process) bool { return len(m) < walkSeats }, func(w *topology, m []*process) error {
-		// The newcomer is a member with nothing to do until it has taken over.
-		fresh := w.join(m)
-		settle(w.t, append(slices.Clone(m), fresh)...)
-		return w.cli(m, func(p *process) []string { return []string{"replace", p.name, fresh.name, "--commit"} })
-	}},
-}
-
-func always(*topology, []*process) bool { return true }
-
-// errUnsupported is what a change answers that this version does not know.
-var errUnsupported = errors.New("not supported by this version")
-
-// cli asks one member to carry out a change that names another.
-func (w *topology) cli(members []*process, args func(*process) []string) error {
-	perm := rand.Perm(len(members))
-	named, asked := members[perm[0]], members[perm[1]]
-	_, said, code := asked.ringcore(append([]string{"cluster"}, args(named)...)...)
-	switch {
-	case code == exitOK:
-		return nil
-	case strings.Contains(said, "not supported") || strings.Contains(said, "not_supported"):
-		return errUnsupported
-	}
-	return fmt.Errorf("%v at %s: exit %d: %s", args(named), asked.name, code, said)
-}
-
-// ordeal is what one node goes through, for a while.
-type ordeal struct {
-	name   string
-	inject func(w *topology, seat int)
-	heal   func(w *topology, seat int)
-}
-
-var ordeals = []ordeal{
-	{"kill", func(w *topology, s int) { w.nodes[s].kill() }, (*topology).revive},
-	{"stop", func(w *topology, s int) { w.nodes[s].send(syscall.SIGSTOP) }, func(w *topology, s int) { w.nodes[s].send(syscall.SIGCONT) }},
-	{"failpoint", (*topology).setTrap, (*topology).revive},
-}
-
-var linkOrdeals = []ordeal{
-	{"cut", onLinks(cut, cut, false), onLinks(0, 0, true)},
-	{"cut-out", onLinks(cut, 0, false), onLinks(0, 0, true)},
-	{"cut-in", onLinks(0, cut, false), onLinks(0, 0, true)},
-	{"isolate", onLinks(cut, cut, true), onLinks(0, 0, true)},
-}
-
-func onLinks(out, in int64, clients bool) func(*topology, int) {
-	set := links(out, in, clients)
-	return func(w *topology, seat int) { set(w.cluster, seat) }
-}
-
 func newTopology(t *testing.T) *topology {
 	w := &topology{
 		cluster: &cluster{t: t, nodes: make([]*process, walkSeats)}, t: t, misery: ordeals, traps: t.TempDir(),
-		taken: map[string]int{}, wounds: map[string]int{}, walk: slices.Clone(changes),
+		taken: map[string]int{}, wounds: map[string]int{},
 	}
 	if os.Getuid() == 0 {
 		hosts := []byte{lanClient}
@@ -142,6 +60,13 @@ func newTopology(t *testing.T) *topology {
 		w.join(w.members()).awaitReady()
 	}
 	settle(t, w.members()...)
+	for _, c := range changes {
+		if w.knows(c) {
+			w.walk = append(w.walk, c)
+		} else {
+			t.Logf("this version does not know %s", c.name)
+		}
+	}
 	return w
 }
 
@@ -196,53 +121,6 @@ func (w *topology) spawnLoad() func(*exec.Cmd) error {
 // send sends a signal, if the process is still there.
 func (p *process) send(s syscall.Signal) { _ = p.cmd.Process.Signal(s) }
 
-// failpointNames are moments of transfers at which a node can be made to fail; see
-// wire.Failpoint. A binary without them passes none.
-var failpointNames = []string{
-	"source-begun", "source-opened", "source-chunk", "source-folded", "source-tail", "source-sealed", "source-ended", "source-ready",
-	"source-proposing", "source-proposed", "source-committed", "source-aborted", "source-concluded", "source-confirmed", "source-dropped",
-	"target-asked", "target-opened", "target-chunk", "target-stored", "target-end", "target-verified", "target-ready",
-	"target-activating", "target-renamed", "target-activated", "target-confirming",
-	"fill-begun", "fill-chunk", "fill-stored", "fill-done", "pull-asked", "pull-chunk",
-	"leader-begin", "leader-abort", "fsm-begin", "fsm-begun", "fsm-commit", "fsm-committed", "fsm-abort", "fsm-aborted",
-}
-
-// setTrap has the node die when it next passes some failpoint.
-func (w *topology) setTrap(seat int) {
-	text := failpointNames[rand.IntN(len(failpointNames))] + "=" + []string{"kill", "stop", "error"}[rand.IntN(3)]
-	if err := os.WriteFile(filepath.Join(w.traps, w.nodes[seat].name), []byte(text), 0o600); err != nil {
-		w.t.Error(err)
-	}
-}
-
-// revive starts a node again that has been killed, unless it has left the cluster.
-func (w *topology) revive(seat int) {
-	w.t.Helper()
-	p := w.nodes[seat]
-	if err := os.Remove(filepath.Join(w.traps, p.name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		w.t.Error(err)
-	}
-	p.send(syscall.SIGCONT)
-	select {
-	case <-p.exited:
-	default:
-		return // no trap was sprung
-	}
-	if p.cmd.ProcessState.Exited() && p.cmd.ProcessState.ExitCode() == exitOK {
-		return // it has left
-	}
-	p.start(p.places()...)
-	select {
-	case <-p.ready:
-	case <-p.exited:
-		if code := p.cmd.ProcessState.ExitCode(); code != exitOK && code != exitRefused { // it has left, or had when it was killed
-			w.t.Fatalf("%s ended with %d\n%s", p.name, code, p.said())
-		}
-	case <-time.After(time.Minute):
-		w.t.Fatalf("%s is not ready\n%s", p.name, p.said())
-	}
-}
-
 // step makes one or two changes, hurts nodes meanwhile, and waits for rest.
 func (w *topology) step() {
 	w.t.Helper()
@@ -259,25 +137,15 @@ func (w *topology) step() {
 // change makes one that fits.
 func (w *topology) change() {
 	w.t.Helper()
-	members := w.members()
+	members := slices.DeleteFunc(w.members(), (*process).hasExited)
+	rand.Shuffle(len(members), func(i, j int) { members[i], members[j] = members[j], members[i] })
 	for _, i := range rand.Perm(len(w.walk)) {
-		c := w.walk[i]
-		if !c.fits(w, members) {
-			continue
-		}
-		err := c.do(w, members)
-		switch {
-		case err == nil:
+		if c := w.walk[i]; c.fits(w, members) {
+			w.tell("%s with %d nodes", c.name, len(members))
+			c.do(w, members)
 			w.taken[c.name]++
-		case errors.Is(err, errUnsupported):
-			w.walk = slices.Delete(w.walk, i, i+1)
-			w.change()
-		case strings.Contains(err.Error(), "leaving") || strings.Contains(err.Error(), "staged"):
-			w.t.Logf("%s: %v", c.name, err) // a change of one that is going already
-		default:
-			w.t.Fatalf("%s: %v", c.name, err)
+			return
 		}
-		return
 	}
 }
 
@@ -293,10 +161,16 @@ func (w *topology) hurt() {
 	}
 	seat, o := seats[rand.IntN(len(seats))], w.misery[rand.IntN(len(w.misery))]
 	w.wounds[o.name]++
-	w.t.Logf("%s of %s", o.name, w.nodes[seat].name)
+	w.tell("%s of %s", o.name, w.nodes[seat].name)
 	o.inject(w, seat)
 	<-time.After(rand.N(walkHold)) // as above
 	o.heal(w, seat)
+	w.tell("%s is over", o.name)
+}
+
+// tell logs what is done, at a time that can be compared with that of an error.
+func (w *topology) tell(format string, args ...any) {
+	w.t.Logf("%.2fs %s", time.Since(w.begun).Seconds(), fmt.Sprintf(format, args...))
 }
 
 func (p *process) hasExited() bool {
@@ -325,12 +199,14 @@ func (w *topology) rest() {
 		}
 		return w.leaving()
 	})
+	w.going = 0
 	settle(w.t, w.members()...)
 }
 
-// leaving says who is still on its way out.
+// leaving says who is still on its way out: a process that is no member any more, too.
 func (w *topology) leaving() error {
-	for _, p := range w.members() {
+	members := w.members()
+	for _, p := range members {
 		var all []struct{ Name, Status string }
 		if err := p.get("/v1/members", &all); err != nil {
 			return err
@@ -339,6 +215,9 @@ func (w *topology) leaving() error {
 			if m.Status == "leaving" || m.Status == "exiting" {
 				return fmt.Errorf("%s is %s, says %s", m.Name, m.Status, p.name)
 			}
+		}
+		if len(all) != len(members) {
+			return fmt.Errorf("%s knows %d members of %d", p.name, len(all), len(members))
 		}
 	}
 	return nil
@@ -423,6 +302,7 @@ func (p *process) vnodeFolders() []string {
 func (w *topology) leg(transfers int) *verdict {
 	w.t.Helper()
 	load := startCheck(w.t, w.members(), w.spawnLoad(), "--rate", strconv.Itoa(walkRate))
+	w.begun = time.Now()
 	before := w.commits()
 	for w.commits()-before < transfers {
 		w.step()
