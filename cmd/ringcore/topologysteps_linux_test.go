@@ -28,10 +28,7 @@ var changes = []change{
 		w.cli(m, "leave", m[0].name)
 		w.going++
 	}, nil},
-	{"replace", func(w *topology, m []*process) bool { return len(m) < walkSeats }, func(w *topology, m []*process) {
-		w.cli(m, "replace", m[0].name, w.join(m).name)
-		w.going++
-	}, []string{"replace", "nobody", "nobody"}},
+	{"replace", func(w *topology, m []*process) bool { return len(w.members()) < walkSeats }, (*topology).replace, []string{"replace", "nobody", "nobody"}},
 	{"weight", always, func(w *topology, m []*process) {
 		w.cli(m, "set", "weight", m[0].name, strconv.Itoa(1+rand.IntN(3)))
 	}, []string{"set", "weight", "nobody", "1"}},
@@ -53,6 +50,20 @@ func (w *topology) cli(members []*process, args ...string) {
 	if code != exitOK && !strings.Contains(said, "leaving") {
 		w.t.Fatalf("%v at %s: exit %d: %s", args, asked.name, code, said)
 	}
+}
+
+// replace has a new node take the places of one that goes: the heir may have none before,
+// so that both are staged.
+func (w *topology) replace(members []*process) {
+	w.t.Helper()
+	asked := members[len(members)-1]
+	heir := w.join(nil)
+	heir.ok("cluster", "join", asked.addr)
+	if _, said, code := asked.ringcore("cluster", "replace", members[0].name, heir.name); code != exitOK && !strings.Contains(said, "leaving") {
+		w.t.Fatalf("replace %s: exit %d: %s", members[0].name, code, said)
+	}
+	asked.ok("cluster", "commit")
+	w.going++
 }
 
 // knows reports whether this version has the change.
