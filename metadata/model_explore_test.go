@@ -101,8 +101,8 @@ func modelBounds() []bounds {
 			{sessions: 2, writes: 1, crashes: 1, aborts: 1},
 			{sessions: 2, writes: 2, crashes: 1, aborts: 1},
 			{sessions: 1, writes: 2, crashes: 2, aborts: 1},
-			{sessions: 3, writes: 1, crashes: 2, aborts: 2},
-			{sessions: 2, writes: 1, crashes: 2, aborts: 1, rots: 1},
+			{sessions: 2, writes: 1, crashes: 2, aborts: 1},
+			{sessions: 1, writes: 2, crashes: 2, aborts: 1, rots: 1},
 		}
 	}
 	return []bounds{

@@ -1,9 +1,7 @@
 package main
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -111,38 +109,54 @@ var failpointNames = []string{
 	"leader-begin", "leader-abort", "fsm-begin", "fsm-begun", "fsm-commit", "fsm-committed", "fsm-abort", "fsm-aborted",
 }
 
-// setTrap has the node die when it next passes some failpoint.
+// setTrap has the node die, hang or fail when it next passes some failpoint.
 func (w *topology) setTrap(seat int) {
 	text := failpointNames[rand.IntN(len(failpointNames))] + "=" + []string{"kill", "stop", "error"}[rand.IntN(3)]
+	w.tell("%s", text)
+	w.writeTrap(seat, text)
+}
+
+// writeTrap says what the node is to find at its failpoints from now on.
+func (w *topology) writeTrap(seat int, text string) {
 	if err := os.WriteFile(filepath.Join(w.traps, w.nodes[seat].name), []byte(text), 0o600); err != nil {
 		w.t.Error(err)
 	}
 }
 
-// revive starts a node again that has been killed, unless it has left the cluster.
+// revive brings a node back that was killed or stopped, unless it has left the cluster.
 func (w *topology) revive(seat int) {
 	w.t.Helper()
+	w.writeTrap(seat, "")
 	p := w.nodes[seat]
-	if err := os.Remove(filepath.Join(w.traps, p.name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		w.t.Error(err)
-	}
 	p.send(syscall.SIGCONT)
-	select {
-	case <-p.exited:
-	default:
-		return // no trap was sprung
-	}
-	if p.cmd.ProcessState.Exited() && p.cmd.ProcessState.ExitCode() == exitOK {
-		return // it has left
+	if !p.hasExited() || p.hasLeft() {
+		return
 	}
 	p.start(p.places()...)
 	select {
 	case <-p.ready:
 	case <-p.exited:
-		if code := p.cmd.ProcessState.ExitCode(); code != exitOK && code != exitRefused { // it has left, or had when it was killed
-			w.t.Fatalf("%s ended with %d\n%s", p.name, code, p.said())
+		if !p.hasLeft() {
+			w.t.Fatalf("%s ended with %d\n%s", p.name, p.cmd.ProcessState.ExitCode(), p.said())
 		}
 	case <-time.After(time.Minute):
 		w.t.Fatalf("%s is not ready\n%s", p.name, p.said())
 	}
+}
+
+// hasExited reports whether the process has ended.
+func (p *process) hasExited() bool {
+	select {
+	case <-p.exited:
+		return true
+	default:
+		return false
+	}
+}
+
+// hasLeft reports whether a process that has ended did so because its node has left, or
+// had when it was started again.
+func (p *process) hasLeft() bool {
+	code := p.cmd.ProcessState.ExitCode()
+	return code == exitOK || code == exitRefused
 }
