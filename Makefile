@@ -7,10 +7,10 @@ GO ?= go
 GOLANGCI_LINT ?= golangci-lint
 FUZZTIME ?= 10s
 
-.PHONY: help build test race lint floors outside upgrade bench bench-storage bench-start bench-big bench-list bench-overload anti-entropy soak-crash soak-faults soak-outages claim-table flips demo fmt vet cover fuzz clean
+.PHONY: help build test race lint floors outside upgrade bench bench-storage bench-start bench-big bench-list bench-overload anti-entropy soak-crash soak-faults soak-outages soak-topology soak-transfers soak-model soak-1754 claim-table flips demo fmt vet cover fuzz clean
 
 help: ## print this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## bin/ringcore: node, command line and benchmark
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/ringcore ./cmd/ringcore
@@ -72,6 +72,18 @@ soak-faults: ## nodes die, hang, lose links, room and the time under load, and e
 
 upgrade: ## nodes of another commit are rolled to this version, back, and for good, under load; FROM=<commit>
 	$(if $(FROM),,$(error say from where: make upgrade FROM=<commit>))testdata/upgrade/upgrade.sh $(FROM)
+
+soak-topology: ## a random walk of joins and leaves on real nodes that die, hang and are cut off under load; TRANSFERS=1000
+	RINGCORE_SOAK_TOPOLOGY=$(or $(TRANSFERS),1000) $(GO) test -count=1 -timeout 120m -run '^TestTopology$$' -v ./cmd/ringcore/
+
+soak-transfers: ## random transfers in a simulated world of crashes, broken streams and lost proposals; TRANSFERS=10000
+	RINGCORE_SOAK_TRANSFERS=$(or $(TRANSFERS),10000) $(GO) test -count=1 -timeout 120m -run '^TestRandomWalk$$' -v ./vnodes/
+
+soak-model: ## every interleaving of one transfer with crashes, in the large: minutes, gigabytes
+	RINGCORE_SOAK_MODEL=1 $(GO) test -count=1 -timeout 60m -run '^TestTransferModel' -v ./metadata/
+
+soak-1754: ## the run of riak_kv#1754: five nodes, 40 clients on 10 keys, two join, two leave; ROUNDS=50 RATE=1x
+	RINGCORE_SOAK_1754=$(or $(ROUNDS),50) RINGCORE_SOAK_RATE=$(or $(RATE),1x) $(GO) test -count=1 -timeout 120m -run '^TestSoak1754$$' -v ./cmd/ringcore/
 
 demo: ## three nodes in one process, until Ctrl-C; data in ./ringcore-data
 	$(GO) run ./cmd/ringcore dev

@@ -203,6 +203,31 @@ func TestQuorumNotMetIsAskedElsewhere(t *testing.T) {
 	}
 }
 
+// A node that is none of the replicas any more, and is cut off, is not the last word: the
+// client sent the request there because its ring was old.
+func TestFormerReplicaThatIsCutOff(t *testing.T) {
+	f := newCluster(t, 4, 1)
+	c := f.client()
+	put(t, c, "a", "1")
+	former := f.owner("a", 0)
+	f.setRefuse(func(n *node, _ *wire.Frame) (wire.Code, string) {
+		if n == former {
+			return wire.Unavailable, "no replica of the partition could be reached"
+		}
+		return wire.OK, ""
+	})
+	p := ring.Locate(ring.HashKey("b", []byte("a")), fakeQ)
+	f.change(func(r *ring.Ring) {
+		heir := f.nodes[(slices.Index(f.nodes, former)+1)%4]
+		r.Assignments[p] = ring.Assignment{Gen: 2, Replicas: []ring.Replica{{Node: heir.id}}}
+	})
+	wantValue(t, c, "a", "1")
+	put(t, c, "a", "2")
+	if n := former.count(wire.OpQuery) + former.count(wire.OpCommand); n > 3 { // the first put, and each once while the client did not know
+		t.Errorf("the former replica was asked %d times", n)
+	}
+}
+
 func TestOverloadEndsAtTheDeadline(t *testing.T) {
 	f := newCluster(t, 1, 1)
 	f.setRefuse(func(*node, *wire.Frame) (wire.Code, string) { return wire.Overload, "full" })

@@ -66,6 +66,10 @@ func (c *Client) do(ctx context.Context, r *request) ([]byte, error) {
 				to.unmet, to.last = err, err // it may be the one that is cut off: each is asked once
 				continue
 			}
+			if f.Code == wire.Unavailable && to.ran == nil && v.betterThan(p, partition, f.Epoch, to.tried) {
+				to.last = err
+				continue
+			}
 			if !c.again(f.Code, r.safe) {
 				if to.ran != nil && (f.Code == wire.Unavailable || f.Code == wire.DiskFull || f.Code == wire.Overload) {
 					return nil, c.give(ctx, r, &to) // this try did not run; an earlier one may have
@@ -131,6 +135,24 @@ func (c *Client) blame(ctx context.Context, p *peer) {
 		p.failed()
 		c.learnSoon()
 	}
+}
+
+// betterThan reports whether others than p have a say in whether partition part can be
+// reached: p is none of its replicas, at least by a ring newer than v's, and may be the
+// one that is cut off.
+func (v *view) betterThan(p *peer, part ring.Partition, epoch uint64, tried []*peer) bool {
+	if epoch > uint64(v.ring.Epoch) {
+		return true
+	}
+	left := false
+	for _, x := range v.ring.Assignments[part].Replicas {
+		q := v.peers[x.Node]
+		if q == p {
+			return false
+		}
+		left = left || q != nil && !x.CatchingUp && q.usable() && !slices.Contains(tried, q)
+	}
+	return left
 }
 
 // again reports whether a request that was answered with code may be tried once more.

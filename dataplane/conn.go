@@ -28,7 +28,8 @@ type conn struct {
 	out     *outbox
 	ctx     context.Context // done when the connection is gone
 
-	transit     transit // reader only
+	transit     transit // reader only, like the next
+	lull        lull
 	maxInFlight int64
 	maxBytes    int64 // of the bodies of requests under way
 	maxBody     int
@@ -75,6 +76,7 @@ func (c *conn) take(f wire.Frame) error {
 	r := &Request{Header: f.Header, Body: f.Body, From: c.from, conn: c}
 	now := time.Now()
 	age := c.transit.age(now, f.Sent)
+	r.waited = c.lull.outlasted(now, age)
 	late := f.TimeoutMS > 0 && age >= f.Timeout()
 	if late && age > longTransit {
 		return fmt.Errorf("a request was on its way for %v, longer than it had time", age)

@@ -38,6 +38,7 @@ type operation struct {
 	deadline time.Time
 	done     func(code wire.Code, epoch uint64, body []byte)
 	part     ring.Partition
+	waited   bool        // as in Request
 	from     ring.NodeID // who passed it on, and that node's ring epoch; empty if a client did
 	epoch    ring.Epoch
 

@@ -24,7 +24,8 @@ type Request struct {
 	From     ring.NodeID // "" for a client; on a stranger connection what the caller says of itself
 	Deadline time.Time   // from the header's timeout, counted from arrival; zero if none
 
-	conn *conn
+	conn   *conn
+	waited bool // it lay there while this node did not read: its sender may have asked another one since
 
 	mu      sync.Mutex // held for a few instructions
 	replied bool

@@ -199,6 +199,12 @@ func (r *Router) do(o *operation) {
 	props.Fill(&o.call, o.op == wire.OpQuery)
 	if o.op == wire.OpCommand {
 		o.blind = info.Blind != nil && info.Blind(o.call.Body)
+		if o.blind && o.waited {
+			// Its sender may have had it run elsewhere, and others may have written since: under a
+			// new stamp it would replace that. A sender that still waits tries again.
+			o.settle(wire.Deadline, message("the command lay here while this node or its link stood still: it was not run"))
+			return
+		}
 		if o.call.ID == 0 {
 			o.call.ID = max(rand.Uint64(), 1)
 		}

@@ -38,3 +38,27 @@ func (t *transit) age(now time.Time, sent uint32) time.Duration {
 	}
 	return late
 }
+
+const (
+	longLull  = 500 * time.Millisecond // shorter than any silence for which a sender gives a connection up (hungAfter)
+	lullSlack = 20 * time.Millisecond  // what a request may be delayed by behind a lull without having waited for its end
+)
+
+// lull finds the requests of one connection that have waited until its receiver went on
+// to read: the process was stopped, or the link cut. Their sender may have given the
+// connection up meanwhile, also just after it sent the last of them, long before their
+// deadline.
+type lull struct {
+	heard time.Time // when the last frame came
+	over  time.Time // when the last lull was over
+}
+
+// outlasted reports whether a frame that has arrived now, delayed by age, set out before
+// the lull was over that came before it.
+func (l *lull) outlasted(now time.Time, age time.Duration) bool {
+	if !l.heard.IsZero() && now.Sub(l.heard) >= longLull {
+		l.over = now
+	}
+	l.heard = now
+	return !l.over.IsZero() && now.Add(lullSlack-age).Before(l.over)
+}

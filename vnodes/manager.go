@@ -148,7 +148,6 @@ type Manager struct {
 
 	standInMu sync.Mutex    // held for a comparison
 	standIn   uint64        // the newest time of a stamp issued as a fallback
-	above     uint64        // the newest time of a stamp issued above a fallback's
 	soleTime  atomic.Uint64 // the newest time met in records of a service with one replica
 	hintRate  *rate
 

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -168,57 +169,72 @@ func (r *randomWalk) misfortune() {
 
 // Whatever happens on the way: what was acknowledged is read, never something older
 // and never nothing; no slot has two owners; and in the end every node has the files of
-// its slots and no others.
+// its slots and no others. RINGCORE_SOAK_TRANSFERS is after how many committed transfers
+// it ends, in worlds of many shapes; else each kind of storage has its three seconds.
 func TestRandomWalk(t *testing.T) {
-	for _, storage := range []string{"disk", "memory", "damaged disk"} {
-		t.Run(storage, func(t *testing.T) {
-			seed := rand.Uint64()
-			t.Logf("seed %d", seed)
-			w := newWorld(t, 4, 2, quickRepairs, func(n *simNode) {
-				n.memory = storage == "memory"
-				n.services = []Service{simService("one", 1), simService("all", 3)}
-			})
-			w.guardOwners()
-			var keys []string
-			for p := range ring.Partition(simQ) {
-				keys = append(keys, keysIn(p, 12)...)
-			}
-			one, all := w.startTraffic("one", 1, keys), w.startTraffic("all", 3, keys)
-			r := &randomWalk{w: w, rnd: rand.New(rand.NewPCG(seed, 0)), crashes: storage != "memory"}
-			r.damages, r.hurt = storage == "damaged disk", make(map[ring.Partition]bool)
-			r.misfortune()
-			for end := time.Now().Add(3 * time.Second); time.Now().Before(end) && !t.Failed(); {
-				r.step()
-			}
-			w.net.setHook(nil)
-			w.setFate(nil)
-			rebuilt := r.heal()
-			w.settled()
-			one.end()
-			all.end()
-			committed := 0
-			for _, c := range w.state().ended {
-				if c {
-					committed++
-				}
-			}
-			t.Logf("%d sessions, %d committed, %d crashes, %d and %d writes, %d and %d reads; %d copies damaged, %d rebuilt", r.begun, committed, r.crashed,
-				one.writes.Load(), all.writes.Load(), one.reads.Load(), all.reads.Load(), len(r.hurt), rebuilt)
-			if r.damages && len(r.hurt) == 0 {
-				t.Error("nothing was damaged")
-			}
-			if committed < 5 {
-				t.Error("hardly anything has moved")
-			}
-			for _, n := range w.nodes {
-				if text := n.log.String(); strings.Contains(text, "level=ERROR") && !r.damages {
-					i := strings.Index(text, "level=ERROR")
-					t.Errorf("node %s: %s", n.id, text[i:min(len(text), i+300)])
-				}
-			}
-			r.complete()
-		})
+	kinds := []string{"disk", "memory", "damaged disk"}
+	limit, err := strconv.Atoi(os.Getenv("RINGCORE_SOAK_TRANSFERS"))
+	if err != nil {
+		for _, storage := range kinds {
+			t.Run(storage, func(t *testing.T) { walkRandomly(t, storage, 4, 2) })
+		}
+		return
 	}
+	committed := 0
+	for i := 0; committed < limit && !t.Failed(); i++ {
+		storage, nodes := kinds[i%len(kinds)], 3+i%4
+		t.Run(fmt.Sprintf("%s %d", storage, i), func(t *testing.T) { committed += walkRandomly(t, storage, nodes, 1+i%3) })
+	}
+	t.Logf("%d transfers committed", committed)
+}
+
+// walkRandomly walks for three seconds, and returns how many transfers were committed.
+func walkRandomly(t *testing.T, storage string, nodes, replicas int) (committed int) {
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	w := newWorld(t, nodes, replicas, quickRepairs, func(n *simNode) {
+		n.memory = storage == "memory"
+		n.services = []Service{simService("one", 1), simService("all", 3)}
+	})
+	w.guardOwners()
+	var keys []string
+	for p := range ring.Partition(simQ) {
+		keys = append(keys, keysIn(p, 12)...)
+	}
+	one, all := w.startTraffic("one", 1, keys), w.startTraffic("all", 3, keys)
+	r := &randomWalk{w: w, rnd: rand.New(rand.NewPCG(seed, 0)), crashes: storage != "memory"}
+	r.damages, r.hurt = storage == "damaged disk", make(map[ring.Partition]bool)
+	r.misfortune()
+	for end := time.Now().Add(3 * time.Second); time.Now().Before(end) && !t.Failed(); {
+		r.step()
+	}
+	w.net.setHook(nil)
+	w.setFate(nil)
+	rebuilt := r.heal()
+	w.settled()
+	one.end()
+	all.end()
+	for _, c := range w.state().ended {
+		if c {
+			committed++
+		}
+	}
+	t.Logf("%d sessions, %d committed, %d crashes, %d and %d writes, %d and %d reads; %d copies damaged, %d rebuilt", r.begun, committed, r.crashed,
+		one.writes.Load(), all.writes.Load(), one.reads.Load(), all.reads.Load(), len(r.hurt), rebuilt)
+	if r.damages && len(r.hurt) == 0 && replicas > 1 {
+		t.Error("nothing was damaged")
+	}
+	if committed < 5 {
+		t.Error("hardly anything has moved")
+	}
+	for _, n := range w.nodes {
+		if text := n.log.String(); strings.Contains(text, "level=ERROR") && !r.damages {
+			i := strings.Index(text, "level=ERROR")
+			t.Errorf("node %s: %s", n.id, text[i:min(len(text), i+300)])
+		}
+	}
+	r.complete()
+	return committed
 }
 
 // heal waits until all damage is found and gone, and returns how many slots were rebuilt.

@@ -37,11 +37,8 @@ func (m *Manager) standInStamp(have Stamp, id uint64) (Stamp, error) {
 // fallback's may be what it has to pass: that is done for this record alone.
 func (m *Manager) soleStamp(have Stamp, id uint64) (Stamp, error) {
 	t, err := m.clock.Now()
-	if err == nil && t <= have.Time {
-		m.standInMu.Lock()
-		defer m.standInMu.Unlock()
-		m.above = max(have.Time, m.above) + 1 // never one twice
-		t = m.above
+	if err == nil {
+		t, err = after(have.Time, t)
 	}
 	return Stamp{Time: t, Node: m.nodeBits, ID: id}, err
 }

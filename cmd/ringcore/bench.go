@@ -51,7 +51,7 @@ func (a *app) benchCommand() *cobra.Command {
 		Use:   "bench",
 		Short: "Put load on a cluster and measure it",
 		Long: "Put load on a cluster through the Go client, and measure it.\n\n" +
-			"Each caller sends its next request when it has the answer to the one before. Reads are preceded by\n" +
+			"Each caller sends its next request when it has the answer to the one before, with --rate no sooner than that wants it. Reads are preceded by\n" +
 			"writing every key once, unless --no-fill says that this was done.\n\n" +
 			"With --check every write has a value of its own, on keys that no other run uses; a mix has deletes too.\n" +
 			"Every answer is recorded. In the end every key is read with a majority and all are listed, and answers\n" +
@@ -74,6 +74,7 @@ func (a *app) benchCommand() *cobra.Command {
 	fl.StringVar(&f.load.op, "op", "put", "put, get or mix")
 	fl.IntSliceVar(&f.callers, "callers", []int{1, 16, 64, 256}, "requests under way at a time, one run for each number")
 	fl.DurationVar(&f.load.duration, "duration", 5*time.Second, "of one run")
+	fl.Float64Var(&f.load.rate, "rate", 0, "operations per second of all callers together; latency counts from when one was due")
 	fl.IntVar(&f.load.keys, "keys", 100_000, "how many keys")
 	fl.IntVar(&f.load.valueSize, "value-size", 100, "bytes of a value")
 	fl.StringVar(&f.r, "read-quorum", "", "replicas that answer a read: a number, one, quorum or all")
@@ -105,8 +106,8 @@ func (f *benchFlags) valid() error {
 		return usagef("pass --op put, get or mix", "unknown operation %q", l.op)
 	case len(f.callers) == 0 || slices.Min(f.callers) < 1:
 		return usagef("pass for example --callers 1,64", "there must be at least one caller")
-	case l.keys < 1 || l.valueSize < 0 || l.duration <= 0:
-		return usagef("", "--keys, --value-size and --duration must be positive")
+	case l.keys < 1 || l.valueSize < 0 || l.duration <= 0 || l.rate < 0:
+		return usagef("", "--keys, --value-size, --duration and --rate must be positive")
 	case f.check && l.valueSize < witnessHeader:
 		return usagef("", "with --check a value has at least %d bytes", witnessHeader)
 	}

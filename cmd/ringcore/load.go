@@ -20,7 +20,7 @@ type target struct {
 const deleteEvery = 8
 
 // load is a closed loop: each caller sends its next request when it has the
-// answer to the one before.
+// answer to the one before, and no sooner than the rate wants it.
 type load struct {
 	target    target
 	op        string // put, get or mix: half and half; of the writes some are deletes, if the target has those
@@ -28,6 +28,8 @@ type load struct {
 	duration  time.Duration
 	keys      int
 	valueSize int
+	rate      float64   // operations per second of all callers together; 0: as many as they can
+	begun     time.Time // the run that is under way
 }
 
 // loadResult is what a run has measured.
@@ -44,12 +46,12 @@ func (l *load) run(ctx context.Context) *loadResult {
 	defer cancel()
 	results := make([]loadResult, l.callers)
 	var wg sync.WaitGroup
-	begin := time.Now()
+	l.begun = time.Now()
 	for i := range results {
 		wg.Go(func() { l.call(ctx, i, &results[i]) })
 	}
 	wg.Wait()
-	sum := &loadResult{elapsed: time.Since(begin)}
+	sum := &loadResult{elapsed: time.Since(l.begun)}
 	for i := range results {
 		sum.latency.add(&results[i].latency)
 		sum.errors += results[i].errors
@@ -66,7 +68,10 @@ func (l *load) call(ctx context.Context, caller int, r *loadResult) {
 	end, _ := ctx.Deadline()
 	for n := 0; ctx.Err() == nil; n++ {
 		key := benchKey(rand.IntN(l.keys))
-		begin := time.Now()
+		begin, ok := l.await(ctx, caller, n)
+		if !ok {
+			return
+		}
 		var err error
 		switch {
 		case l.target.delete != nil && l.op == "mix" && n%deleteEvery == 0:
@@ -83,6 +88,22 @@ func (l *load) call(ctx context.Context, caller int, r *loadResult) {
 			r.errors++
 			r.last = err
 		}
+	}
+}
+
+// await waits until a caller's n-th operation is due and returns when that was: an
+// operation that begins late, because the one before took long, has waited too. false
+// if the run ends first.
+func (l *load) await(ctx context.Context, caller, n int) (due time.Time, ok bool) {
+	if l.rate <= 0 {
+		return time.Now(), true
+	}
+	due = l.begun.Add(time.Duration((float64(n*l.callers) + float64(caller)) / l.rate * float64(time.Second)))
+	select {
+	case <-time.After(time.Until(due)):
+		return due, true
+	case <-ctx.Done():
+		return due, false
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"hash/crc32"
 	"sync"
 	"time"
@@ -101,7 +102,7 @@ func (w *witness) done(op *history.Call, err error) error {
 	if err != nil {
 		code := codeOf(err)
 		w.errors[code]++
-		w.last[code] = err.Error()
+		w.last[code] = fmt.Sprintf("%s: %v", &op.Op, err)
 	}
 	return err
 }
