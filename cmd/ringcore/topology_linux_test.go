@@ -166,6 +166,36 @@ func (w *topology) hurt() {
 	<-time.After(rand.N(walkHold)) // as above
 	o.heal(w, seat)
 	w.tell("%s is over", o.name)
+	w.foundAgain()
+}
+
+// foundAgain waits until the nodes see each other: one at a time is away.
+func (w *topology) foundAgain() {
+	w.t.Helper()
+	until(w.t, "the nodes see each other", func() error {
+		for i, p := range w.nodes {
+			if p == nil || p.hasExited() && p.hasLeft() {
+				continue
+			}
+			var all []struct {
+				Name string
+				Up   bool
+			}
+			if err := p.get("/v1/members", &all); err != nil {
+				if p.hasExited() { // a trap has just been sprung, or it is leaving
+					w.revive(i)
+				}
+				return err
+			}
+			for _, m := range all {
+				j := slices.IndexFunc(w.nodes, func(q *process) bool { return q != nil && q.name == m.Name })
+				if !m.Up && j >= 0 && !w.nodes[j].hasExited() {
+					return fmt.Errorf("%s does not see %s", p.name, m.Name)
+				}
+			}
+		}
+		return nil
+	})
 }
 
 // tell logs what is done, at a time that can be compared with that of an error.
