@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/ringcore/ringcore/admin"
@@ -113,9 +114,19 @@ func (c *core) alive(st *metadata.State) admin.LiveView {
 	return all
 }
 
+// namer puts the names of members in place of their ids.
+func (c *core) namer() *strings.Replacer {
+	var pairs []string
+	for _, m := range c.meta.State().Members {
+		pairs = append(pairs, string(m.ID), m.Name)
+	}
+	return strings.NewReplacer(pairs...)
+}
+
 // addNodes enters what the nodes say of themselves, under their names.
 func (c *core) addNodes(s *admin.StatusView, nodes map[ring.NodeID]nodeStatus) {
 	hints := make(map[ring.NodeID]*admin.HintsView)
+	names := c.namer() // vnodes know ids only
 	for _, node := range slices.Sorted(maps.Keys(nodes)) {
 		name, status := c.name(node), nodes[node]
 		for _, h := range status.Hints {
@@ -129,7 +140,7 @@ func (c *core) addNodes(s *admin.StatusView, nodes map[ring.NodeID]nodeStatus) {
 			x.Records += h.Records
 		}
 		for _, x := range status.Slots {
-			sv := admin.SlotsView{Node: name, Service: x.Service, State: x.State, Reason: x.Reason}
+			sv := admin.SlotsView{Node: name, Service: x.Service, State: x.State, Reason: names.Replace(x.Reason)}
 			for _, p := range x.Partitions {
 				sv.Partitions = append(sv.Partitions, int(p))
 			}
