@@ -70,33 +70,34 @@ func (v view) Status(ctx context.Context) (admin.StatusView, error) {
 	if s.Members, err = v.Members(ctx); err != nil {
 		return admin.StatusView{}, err
 	}
-	for _, w := range st.Waits(c.live.Up) {
+	waits := st.Waits(c.live.Up)
+	for _, w := range waits {
 		s.Waiting = append(s.Waiting, admin.WaitView{For: c.name(w.Node), Partitions: len(w.Partitions)})
 	}
-	s.Live = c.alive(st)
+	s.Live = c.alive(st, waits)
 	c.addNodes(&s, nodes)
 	return s, nil
 }
 
 // alive counts the partitions whose replicas do not all live.
-func (c *core) alive(st *metadata.State) admin.LiveView {
+func (c *core) alive(st *metadata.State, waits []metadata.Wait) admin.LiveView {
 	stay := 0
 	for i := range st.Members {
 		if st.Members[i].Stays() {
 			stay++
 		}
 	}
-	waits := make(map[ring.Partition]bool)
-	for _, w := range st.Waits(c.live.Up) {
+	stuck := make(map[ring.Partition]bool)
+	for _, w := range waits {
 		for _, p := range w.Partitions {
-			waits[p] = true
+			stuck[p] = true
 		}
 	}
 	due := st.Planned != st.Roster // a target is computed at once
 	var all admin.LiveView
 	for i := range st.Ring.Assignments {
 		p := ring.Partition(i)
-		a := admin.Alive{Wanted: min(st.Ring.N, stay), List: len(st.Ring.Assignments[i].Replicas), Moving: (due || st.Moves(p)) && !waits[p]}
+		a := admin.Alive{Wanted: min(st.Ring.N, stay), List: len(st.Ring.Assignments[i].Replicas), Moving: (due || st.Moves(p)) && !stuck[p]}
 		for _, x := range st.Ring.Assignments[i].Replicas {
 			up := c.live.Up(x.Node)
 			if up {
