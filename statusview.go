@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/ringcore/ringcore/admin"
@@ -69,33 +70,34 @@ func (v view) Status(ctx context.Context) (admin.StatusView, error) {
 	if s.Members, err = v.Members(ctx); err != nil {
 		return admin.StatusView{}, err
 	}
-	for _, w := range st.Waits(c.live.Up) {
+	waits := st.Waits(c.live.Up)
+	for _, w := range waits {
 		s.Waiting = append(s.Waiting, admin.WaitView{For: c.name(w.Node), Partitions: len(w.Partitions)})
 	}
-	s.Live = c.alive(st)
+	s.Live = c.alive(st, waits)
 	c.addNodes(&s, nodes)
 	return s, nil
 }
 
 // alive counts the partitions whose replicas do not all live.
-func (c *core) alive(st *metadata.State) admin.LiveView {
+func (c *core) alive(st *metadata.State, waits []metadata.Wait) admin.LiveView {
 	stay := 0
 	for i := range st.Members {
 		if st.Members[i].Stays() {
 			stay++
 		}
 	}
-	waits := make(map[ring.Partition]bool)
-	for _, w := range st.Waits(c.live.Up) {
+	stuck := make(map[ring.Partition]bool)
+	for _, w := range waits {
 		for _, p := range w.Partitions {
-			waits[p] = true
+			stuck[p] = true
 		}
 	}
 	due := st.Planned != st.Roster // a target is computed at once
 	var all admin.LiveView
 	for i := range st.Ring.Assignments {
 		p := ring.Partition(i)
-		a := admin.Alive{Wanted: min(st.Ring.N, stay), List: len(st.Ring.Assignments[i].Replicas), Moving: (due || st.Moves(p)) && !waits[p]}
+		a := admin.Alive{Wanted: min(st.Ring.N, stay), List: len(st.Ring.Assignments[i].Replicas), Moving: (due || st.Moves(p)) && !stuck[p]}
 		for _, x := range st.Ring.Assignments[i].Replicas {
 			up := c.live.Up(x.Node)
 			if up {
@@ -113,9 +115,19 @@ func (c *core) alive(st *metadata.State) admin.LiveView {
 	return all
 }
 
+// namer puts the names of members in place of their ids.
+func (c *core) namer() *strings.Replacer {
+	var pairs []string
+	for _, m := range c.meta.State().Members {
+		pairs = append(pairs, string(m.ID), m.Name)
+	}
+	return strings.NewReplacer(pairs...)
+}
+
 // addNodes enters what the nodes say of themselves, under their names.
 func (c *core) addNodes(s *admin.StatusView, nodes map[ring.NodeID]nodeStatus) {
 	hints := make(map[ring.NodeID]*admin.HintsView)
+	names := c.namer() // vnodes know ids only
 	for _, node := range slices.Sorted(maps.Keys(nodes)) {
 		name, status := c.name(node), nodes[node]
 		for _, h := range status.Hints {
@@ -129,7 +141,7 @@ func (c *core) addNodes(s *admin.StatusView, nodes map[ring.NodeID]nodeStatus) {
 			x.Records += h.Records
 		}
 		for _, x := range status.Slots {
-			sv := admin.SlotsView{Node: name, Service: x.Service, State: x.State, Reason: x.Reason}
+			sv := admin.SlotsView{Node: name, Service: x.Service, State: x.State, Reason: names.Replace(x.Reason)}
 			for _, p := range x.Partitions {
 				sv.Partitions = append(sv.Partitions, int(p))
 			}

@@ -130,7 +130,13 @@ func (s *StatusView) waitForMembers() {
 		if m.Status == "leaving" {
 			about = append(about, "its leave waits for itself")
 		}
-		w.About = strings.Join(append(about, counted(m.Slots, "replica")+" away until it is back"), "; ")
+		if m.Slots > 0 {
+			about = append(about, counted(m.Slots, "replica")+" away until it is back")
+		}
+		if len(about) == 0 {
+			about = append(about, "nothing else waits for it")
+		}
+		w.About = strings.Join(about, "; ")
 		w.Help = fmt.Sprintf("start %s again; if it is lost for good: ringcore cluster force-replace %s NEW, or ringcore cluster force-remove %s", m.Name, m.Name, m.Name)
 	}
 }

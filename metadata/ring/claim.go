@@ -44,7 +44,9 @@ func Claim(members []Claimant, q, n int, current [][]NodeID) [][]NodeID {
 	b.keep(current)
 	b.round()
 	c := newChains(len(b.nodes)+1, 0)
-	b.augment(c, 0)
+	if b.chosen {
+		b.augment(c, 0)
+	}
 	b.fill()
 	b.handOver()
 	b.augment(c, len(b.nodes))
@@ -65,7 +67,8 @@ type board struct {
 	place  []int32 // place[p*k+s] is the node in slot s of p, or none
 	before []int32 // likewise in current: none for what is gone or had no such slot
 
-	had []bool // had[p*len(nodes)+i] says that node i is in p's list in current
+	had    []bool // had[p*len(nodes)+i] says that node i is in p's list in current
+	chosen bool   // keep had to drop some of these
 
 	inZone []uint8 // inZone[p*len(zones)+z] is how many of p's nodes are in zone z
 	extra  []uint8 // extra[p] is how many of p's zones are above their least

@@ -20,6 +20,7 @@ type chains struct {
 // link is how a node was reached: from another, by an exchange at slot of partition.
 type link struct {
 	from, partition, slot int
+	step                  int // what that exchange costs
 	cost, hops            int // of the chain up to here
 	reached, queued       bool
 }
@@ -59,7 +60,7 @@ func (c *chains) find(x exchanges, sources []int, budget int) int {
 		c.links[i].queued = false
 		at := c.links[i]
 		x.each(i, func(next, partition, slot, cost int) bool {
-			l := link{from: i, partition: partition, slot: slot, cost: at.cost + cost, hops: at.hops + 1}
+			l := link{from: i, partition: partition, slot: slot, step: cost, cost: at.cost + cost, hops: at.hops + 1}
 			if l.cost+c.least[next] <= budget && c.relax(l, next) && l.cost <= budget && x.ends(next) {
 				end = next
 			}

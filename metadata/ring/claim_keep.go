@@ -40,6 +40,7 @@ func (b *board) keep(current [][]NodeID) {
 		for _, i := range rows[p] {
 			if i != none && !b.has(p, i) {
 				held[i]--
+				b.chosen = true
 			}
 		}
 	}

@@ -1,7 +1,5 @@
 package ring
 
-import "slices"
-
 // fill gives empty places to nodes that want more.
 func (b *board) fill() {
 	for _, p := range b.order {
@@ -160,80 +158,25 @@ func (b *board) giver(p, i int, force bool) int {
 // costs less at that time. So the state is a cheapest one throughout, as chains asks for, and the
 // whole moves no more than it must for what each node is to hold.
 func (b *board) augment(c *chains, limit int) {
+	var v *vacancies // made when it is needed: counting all exchanges takes as long as a few searches
 	for budget := 0; budget <= limit; budget++ {
 		lacking := false
 		for i := range b.nodes {
 			n := &b.nodes[i]
 			for n.count < n.want {
-				end := c.find((*vacancies)(b), []int{i}, budget)
+				if v == nil {
+					v = newVacancies(b)
+				}
+				end := c.find(v, []int{i}, budget)
 				if end == none {
 					lacking = true
 					break
 				}
-				b.pull(c.links, end)
+				v.pull(c.links, end)
 			}
 		}
 		if !lacking {
 			return
 		}
-	}
-}
-
-// vacancies are the exchanges by which nodes get places. The number after the
-// last node's stands for room in a list.
-type vacancies board
-
-func (v *vacancies) each(i int, fn func(next, partition, slot, cost int) bool) {
-	b := (*board)(v)
-	if i == len(b.nodes) {
-		return
-	}
-	zone := b.nodes[i].zone
-	for _, p := range b.order {
-		if b.has(p, i) {
-			continue
-		}
-		cost := 1
-		if b.held(p, i) {
-			cost = 0
-		}
-		if b.room(p, zone) {
-			if !fn(len(b.nodes), p, none, cost) {
-				return
-			}
-			continue
-		}
-		row := b.row(p)
-		for s := b.k - 1; s >= 0; s-- { // owners last
-			j := row[s]
-			if j == none || !b.yields(p, zone, b.nodes[j].zone) {
-				continue
-			}
-			refund := 1
-			if b.held(p, int(j)) {
-				refund = 0
-			}
-			if !fn(int(j), p, s, cost-refund) {
-				return
-			}
-		}
-	}
-}
-
-func (v *vacancies) ends(i int) bool {
-	return i == len(v.nodes) || v.nodes[i].count > v.nodes[i].want
-}
-
-// pull carries out a chain from its end back to its source.
-func (b *board) pull(links []link, end int) {
-	for l := links[end]; l.from != none; l = links[end] {
-		slot := l.slot
-		if slot == none {
-			slot = slices.Index(b.row(l.partition), none)
-		} else {
-			b.take(l.partition, slot)
-		}
-		b.put(l.partition, slot, l.from)
-		end = l.from
 	}
 }
