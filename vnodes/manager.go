@@ -133,6 +133,7 @@ type Manager struct {
 	closed  bool
 	frozen  atomic.Bool // see Freeze
 	retired atomic.Bool // see Retire
+	last    atomic.Bool // see LastCommands
 
 	faults   *faults
 	repairNo atomic.Uint64 // tells the drivers of repairs apart
@@ -303,6 +304,18 @@ func (m *Manager) Freeze(on bool) {
 		if v.do(func(*vnode) {}) {
 			_ = v.store.Sync() // those who wait for it are told
 		}
+	}
+}
+
+// LastCommands lets no command begin any more, also of those that wait already, and
+// returns when those that run have ended: each is refused as ShuttingDown, so that its
+// caller asks another node. It comes before the connections are closed: whoever sees his
+// closed asks another node too, and what he wrote there, and others after him, would be
+// replaced by a command that runs here later.
+func (m *Manager) LastCommands() {
+	m.last.Store(true)
+	for _, v := range m.open() {
+		v.do(func(*vnode) {})
 	}
 }
 
