@@ -7,7 +7,7 @@ GO ?= go
 GOLANGCI_LINT ?= golangci-lint
 FUZZTIME ?= 10s
 
-.PHONY: help build test race lint floors outside upgrade bench bench-storage bench-start bench-big bench-list bench-overload anti-entropy soak-crash soak-faults soak-outages soak-topology soak-transfers soak-model soak-1754 claim-table flips demo fmt vet cover fuzz clean
+.PHONY: help build test race lint floors outside upgrade bench bench-storage bench-start bench-big bench-list bench-overload anti-entropy soak-crash soak-faults soak-restarts soak-outages soak-topology soak-transfers soak-model soak-1754 claim-table flips demo fmt vet cover fuzz clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -66,6 +66,9 @@ anti-entropy: ## replicas that were wiped, or have diverged, become equal by the
 
 soak-crash: ## kill -9 at random moments, of the engine and of nodes; ROUNDS=300
 	RINGCORE_SOAK_ROUNDS=$(or $(ROUNDS),300) $(GO) test -count=1 -timeout 60m -run '^TestSoak(Kill|Node)$$' -v ./vnodes/ ./cmd/ringcore/
+
+soak-restarts: ## one of three nodes is stopped or killed and started again at once, over and over, under load; ROUNDS=10 ONLY=stop,kill
+	RINGCORE_SOAK_RESTARTS=$(or $(ROUNDS),10) RINGCORE_SOAK_ONLY=$(ONLY) $(GO) test -count=1 -timeout 60m -run '^TestSoakRestarts$$' -v ./cmd/ringcore/
 
 soak-faults: ## nodes die, hang, lose links, room and the time under load, and every answer is checked; ROUNDS=10 ONLY=kill,stop,clock-ahead,clock-behind,full-disk,cut,cut-out,cut-in,isolate,slow,two
 	RINGCORE_SOAK_FAULTS=$(or $(ROUNDS),10) RINGCORE_SOAK_ONLY=$(ONLY) $(GO) test -count=1 -timeout 120m -run '^TestSoakFaults$$' -v ./cmd/ringcore/

@@ -124,12 +124,14 @@ func (c *core) sawEpoch(from ring.NodeID, epoch uint64) {
 }
 
 // keepInTouch finds the other members: by where they were last, by the seeds, and
-// again whenever some are not up.
+// again whenever some are not up. Each is told once where this node is now, also those
+// that requests from here have reached before: they would dial where it was.
 func (c *core) keepInTouch() {
+	told := make(map[ring.NodeID]bool)
 	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
-		missing := c.missing()
+		missing := c.missing(told)
 		if len(missing) > 0 {
-			c.seek(missing)
+			c.seek(missing, told)
 		} else {
 			wait = time.Second
 		}
@@ -139,19 +141,20 @@ func (c *core) keepInTouch() {
 	}
 }
 
-// missing are the members that are not up.
-func (c *core) missing() []ring.NodeID {
+// missing are the members that are not up, or not told.
+func (c *core) missing(told map[ring.NodeID]bool) []ring.NodeID {
 	var ids []ring.NodeID
 	for _, id := range c.others() {
-		if !c.live.Up(id) {
+		if !c.live.Up(id) || !told[id] {
 			ids = append(ids, id)
 		}
 	}
 	return ids
 }
 
-// seek asks at every address that is known for who is there now.
-func (c *core) seek(missing []ring.NodeID) {
+// seek asks at every address that is known for who is there now, and notes who has
+// answered, and so been told.
+func (c *core) seek(missing []ring.NodeID, told map[ring.NodeID]bool) {
 	addrs := make(map[string]bool)
 	for _, seed := range c.n.cfg.Join {
 		addrs[seed] = true
@@ -172,6 +175,7 @@ func (c *core) seek(missing []ring.NodeID) {
 			continue
 		}
 		c.book.put(i)
+		told[ring.NodeID(i.NodeID)] = true
 		gossip = append(gossip, i.GossipAddr)
 		c.sawEpoch(ring.NodeID(i.NodeID), i.Epoch)
 	}

@@ -203,6 +203,9 @@ func (c *core) close() error {
 			c.n.log.Debug("gossip not left", "err", err)
 		}
 	}
+	if c.vnodes != nil {
+		c.vnodes.LastCommands()
+	}
 	if c.server != nil {
 		errs = append(errs, c.server.Close())
 	}

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -14,6 +15,8 @@ type Options struct {
 	// profiles show memory and take CPU time.
 	Pprof  bool
 	Logger *slog.Logger // slog.Default() if nil
+
+	MaxBodies int64 // bytes that the bodies of all requests may take up at a time; 256 MiB if 0
 }
 
 // api answers the requests. It has no state but counters and the event streams' places.
@@ -22,6 +25,7 @@ type api struct {
 	log     *slog.Logger
 	metrics *metrics
 	streams chan struct{} // one place for each event stream that is open
+	bodies  bodies
 	index   string
 }
 
@@ -41,6 +45,7 @@ func Handler(n Node, kv http.Handler, opts Options) http.Handler {
 		log = slog.Default()
 	}
 	a := &api{node: n, log: log, metrics: newMetrics(n), streams: make(chan struct{}, maxStreams)}
+	a.bodies.limit = cmp.Or(opts.MaxBodies, defaultBodies)
 	routes := a.routes()
 	if kv != nil {
 		routes = append(routes, kvRoutes(kv)...)

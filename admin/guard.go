@@ -34,11 +34,18 @@ func (a *api) guard(mux *http.ServeMux) http.Handler {
 	}))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		rec := &recorder{ResponseWriter: w, status: http.StatusOK}
+		handler := inner
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		if r.Body != http.NoBody {
 			setReadDeadline(w, time.Now().Add(bodyDeadline))
+			body, err := a.bodies.admit(r)
+			if err != nil {
+				handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { problem.Write(w, r, err) })
+			} else {
+				defer body.release()
+			}
 		}
-		inner.ServeHTTP(rec, r)
+		handler.ServeHTTP(rec, r)
 		_, pattern := mux.Handler(r)
 		if pattern == "" {
 			pattern = "none"
@@ -103,6 +110,9 @@ func readJSON(w http.ResponseWriter, r *http.Request, v any) error {
 			setReadDeadline(w, time.Time{}) // what follows may take longer than the body was given
 			return nil
 		}
+	}
+	if refused, ok := errors.AsType[*wire.Error](err); ok {
+		return refused
 	}
 	if tooLong, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		return wire.Errorf(wire.TooLarge, "the body is longer than %d bytes", tooLong.Limit)

@@ -133,6 +133,7 @@ type Manager struct {
 	closed  bool
 	frozen  atomic.Bool // see Freeze
 	retired atomic.Bool // see Retire
+	last    atomic.Bool // see LastCommands
 
 	faults   *faults
 	repairNo atomic.Uint64 // tells the drivers of repairs apart

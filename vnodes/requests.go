@@ -27,6 +27,10 @@ func (v *vnode) handle(r *wire.Request) {
 	default:
 		switch r.Op {
 		case wire.OpCommand:
+			if v.m.last.Load() {
+				v.m.fail(r, wire.ShuttingDown, "the node is stopping: the command was not run")
+				return
+			}
 			v.command(r)
 		case wire.OpEffect:
 			v.effect(r)

@@ -137,6 +137,19 @@ func (t *Tx) NewStamp(have Stamp) Stamp {
 	return s
 }
 
+// Settled is a time up to which the partition's records are the same on all copies: they
+// have compared, nobody keeps an older write that is still on its way, and none of that
+// age will be stamped any more. So what this copy has not got of that age was replaced,
+// or deleted. It is 0 if nothing is known, and for a fallback. A Merger may forget by it
+// what it remembers only for copies that have missed something.
+func (t *Tx) Settled() uint64 {
+	if t.m == nil || t.partial || t.m.moving(t.partition) {
+		return 0
+	}
+	_, reap := t.m.floors.Floor(t.partition)
+	return reap
+}
+
 // writable reports whether t is a command's that has not failed.
 func (t *Tx) writable() bool {
 	if t.stamp == nil && t.err == nil {

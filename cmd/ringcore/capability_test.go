@@ -61,6 +61,7 @@ func TestMixedVersions(t *testing.T) {
 
 	again := func(p *process, version, capabilities string) {
 		t.Helper()
+		settle(t, nodes...)
 		p.stop()
 		p.with("", claiming(version, capabilities)...)
 		p.restart()
@@ -68,7 +69,6 @@ func TestMixedVersions(t *testing.T) {
 	again(n3, "1.0", "likes.format=2!,likes.wire=1") // ready: the others know
 	uses(t, n3, map[string]int{"likes.wire": 1})
 	uses(t, n1, map[string]int{"likes.wire": 1, "likes.format": 2})
-	settle(t, nodes...)
 	again(n3, "2.1", "likes.format=2-3!,likes.wire=2,likes.new=1") // the one unknown to the others is ignored
 	uses(t, n1, map[string]int{"likes.wire": 2, "likes.format": 2, "likes.new": 0})
 	out := n1.ok("cluster", "capabilities")
@@ -77,10 +77,10 @@ func TestMixedVersions(t *testing.T) {
 			t.Errorf("%q is not in\n%s", line, out)
 		}
 	}
-	settle(t, nodes...)
 	again(n3, "3.0", "likes.format=2!") // the one removed too
 	uses(t, n1, map[string]int{"likes.wire": 0, "likes.format": 2})
 
+	settle(t, nodes...)
 	n3.stop()
 	n3.with("", claiming("1.0", "likes.format=1!")...)
 	endsSaying(t, n3, "n3 (version 1.0) can do likes.format 1, and the cluster uses 2 for good", n3.places()...)

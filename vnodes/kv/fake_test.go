@@ -27,15 +27,16 @@ type fakeCluster struct {
 	n    int
 	ring *ring.Ring
 
-	mu     sync.Mutex
-	parts  [fakeQ]map[string]vnodes.Record
-	time   uint64
-	clock  time.Time
-	keeps  bool                                       // siblings, in all buckets
-	calls  int                                        // commands and queries
-	down   map[ring.Partition]bool                    // cannot be covered
-	refuse func(op wire.Op, c *wire.Call) error       // may be nil
-	before func(ctx context.Context, call *wire.Call) // runs without mu; may be nil
+	mu             sync.Mutex
+	parts          [fakeQ]map[string]vnodes.Record
+	time           uint64
+	clock          time.Time
+	keeps          bool                                       // siblings, in all buckets
+	actor, settled uint64                                     // what Tx says
+	calls          int                                        // commands and queries
+	down           map[ring.Partition]bool                    // cannot be covered
+	refuse         func(op wire.Op, c *wire.Call) error       // may be nil
+	before         func(ctx context.Context, call *wire.Call) // runs without mu; may be nil
 }
 
 func newFake(n int) *fakeCluster {
@@ -163,7 +164,8 @@ func (t *fakeTx) Record(key []byte) (vnodes.Record, bool) {
 }
 
 func (t *fakeTx) Held(key []byte) (vnodes.Record, bool) { return t.Record(key) }
-func (t *fakeTx) Actor() uint64                         { return 1 }
+func (t *fakeTx) Actor() uint64                         { return max(t.f.actor, 1) }
+func (t *fakeTx) Settled() uint64                       { return t.f.settled }
 
 func (t *fakeTx) NewStamp(have vnodes.Stamp) vnodes.Stamp {
 	t.f.time = max(t.f.time, have.Time) + 1

@@ -96,9 +96,12 @@ func (k *KV) httpPut(w http.ResponseWriter, r *http.Request) error {
 		return wire.Errorf(wire.TooLarge, "the value has %d bytes, at most %d are allowed", r.ContentLength, codec.MaxValue)
 	}
 	value, err := io.ReadAll(http.MaxBytesReader(w, r.Body, codec.MaxValue))
-	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
+	_, tooLarge := errors.AsType[*http.MaxBytesError](err)
+	_, refused := errors.AsType[*wire.Error](err)
+	switch {
+	case tooLarge, refused:
 		return err
-	} else if err != nil {
+	case err != nil:
 		return wire.Errorf(wire.BadRequest, "read the value: %v", err)
 	}
 	bucket, key := r.PathValue("bucket"), []byte(r.PathValue("key"))

@@ -30,6 +30,7 @@ func (v vnode) add(tx records, key []byte, c *codec.Command) error {
 		Dot: codec.Dot{Actor: tx.Actor(), Time: at.Time}, ID: at.ID,
 		Envelope: codec.Envelope{Expires: c.Expires, Value: c.Value},
 	})
+	o.Settle(tx.Settled())
 	if err := o.CheckRoom(); err != nil {
 		return err
 	}
@@ -46,7 +47,8 @@ func (v vnode) forget(tx records, key []byte, seen codec.Context) error {
 	if _, err := v.after(tx, have, seen); err != nil {
 		return err
 	}
-	if o.Forget(seen); o.Empty() {
+	o.Forget(seen)
+	if o.Settle(tx.Settled()); o.Empty() {
 		tx.Bury(key, codec.AppendObject(nil, &o))
 	} else {
 		tx.Put(key, codec.AppendObject(nil, &o))

@@ -52,6 +52,7 @@ type records interface {
 	Bury(key, value []byte)
 	Actor() uint64
 	NewStamp(have vnodes.Stamp) vnodes.Stamp
+	Settled() uint64
 }
 
 // reader is what queries need.

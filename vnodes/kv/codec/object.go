@@ -107,6 +107,29 @@ func (o *Object) Put(s Sibling) {
 	o.seen = o.seen.join(seen{s.Dot}, o.Base.Stamp.Time)
 }
 
+// KeptActors is how many copies an Object remembers without need: fewer are not worth
+// that its readers' contexts grow old.
+const KeptActors = 50
+
+// Settle lets o forget, if it remembers many, which writes up to the time t were
+// replaced. All copies must have heard of every write up to t, and no write of that age
+// may come any more: then each that o does not hold was replaced, which its Base says as
+// well as a list of actors. The original drops the oldest actors of a long vector
+// whatever others still hold, so that what was replaced may come back beside what
+// replaced it.
+func (o *Object) Settle(t uint64) {
+	if len(o.seen) <= KeptActors || o.Base.Live {
+		return
+	}
+	for i := range o.Siblings {
+		t = min(t, o.Siblings[i].Time-1)
+	}
+	if t > o.Base.Stamp.Time {
+		o.Base.Stamp = wire.Stamp{Time: t}
+		o.seen = o.seen.join(nil, t)
+	}
+}
+
 // CheckRoom refuses a further value for an Object that holds too many.
 func (o *Object) CheckRoom() error {
 	bytes := len(o.Base.Value)
