@@ -242,9 +242,12 @@ func TestDeadNode(t *testing.T) {
 	}
 	alive[1].mustRefuse("changed since", "cluster", "commit", "--plan", plan)
 	alive[1].ok("cluster", "commit")
-	if got := membersAt(t, alive[0])["n2"].Zone; got != "z2" {
-		t.Errorf("n2 is in zone %q", got)
-	}
+	until(t, "n2 is in its new zone", func() error {
+		if got := membersAt(t, alive[0])["n2"].Zone; got != "z2" {
+			return fmt.Errorf("it is %q", got)
+		}
+		return nil
+	})
 
 	// Another joins meanwhile, and works as far as nothing needs the dead one.
 	n4 := startProcess(t, "n4", "--join", alive[0].addr)
