@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -308,21 +309,34 @@ func TestDeadNode(t *testing.T) {
 	settle(t, n1, n2, n4)
 	mustHave(t, n2, "r=all")
 	mustEqualReplicas(t, n2)
+}
 
-	// Fewer replicas, and more again.
-	for _, n := range []string{"1", "3"} {
+// Fewer replicas, and more again, under readers: nobody notices. Part of make topology.
+func TestReplicasUpAndDown(t *testing.T) {
+	if os.Getenv("RINGCORE_TEST_TOPOLOGY") == "" {
+		t.Skip("takes a while: set RINGCORE_TEST_TOPOLOGY, or make topology")
+	}
+	n1 := startProcess(t, "n1", "--replicas", "3", "--partitions", "16")
+	n2, n3 := startProcess(t, "n2", "--join", n1.addr), startProcess(t, "n3", "--join", n1.addr)
+	nodes := []*process{n1, n2, n3}
+	settle(t, nodes...)
+	putFaultKeys(t, n1)
+	readers := startFaultReaders(nodes)
+	for _, n := range []string{"1", "2", "3", "1", "3"} {
 		n1.ok("cluster", "set", "replicas", n)
 		n1.ok("cluster", "commit", "--wait")
 		until(t, n+" replicas", func() error {
-			for p, list := range ownersAt(t, n4) {
+			for p, list := range ownersAt(t, n2) {
 				if fmt.Sprint(len(list)) != n {
 					return fmt.Errorf("partition %d is on %v", p, list)
 				}
 			}
 			return nil
 		})
-		settle(t, n1, n2, n4)
-		mustHave(t, n4, "r=all")
+		settle(t, nodes...)
+		mustHave(t, n3, "r=all")
+		putFaultKeys(t, n2)
 	}
-	mustEqualReplicas(t, n4)
+	readers.end(t)
+	mustEqualReplicas(t, n3)
 }
