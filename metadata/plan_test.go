@@ -386,16 +386,13 @@ func TestDeadNodeBlocksOnlyItself(t *testing.T) {
 		t.Error("the joiner has got nothing")
 	}
 	y.must(Down(nodeID("d")))
+	y.must(Make(leaveOf("d"))) // it will not hear of it
 	y.must(Make(force(ChangeForceRemove, "d", "")))
-	y.settle0()
+	clear(y.down)
+	y.settle()
 	if y.s.Holds(nodeID("a")) > 0 || !y.s.Settled() {
 		t.Errorf("after the dead node is out: %s", y.describe())
 	}
-}
-
-func (y *story) settle0() {
-	clear(y.down)
-	y.settle()
 }
 
 // TestDownIsUpWhenSeen: the leader takes back what the operator said.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -175,6 +176,16 @@ func TestStagedClustering(t *testing.T) {
 		if got := members[m.Name]; got.Owned != m.Then.Owned || got.Slots != m.Then.Slots || got.Zone != m.Then.Zone {
 			t.Errorf("planned %+v, got %+v", m.Then, got)
 		}
+	}
+
+	for _, p := range []*process{n2, n3} { // where it could have gone back to is gone
+		until(t, p.name+" keeps one cluster", func() error {
+			folders, err := os.ReadDir(filepath.Join(p.args[3], "clusters"))
+			if err != nil || len(folders) != 1 {
+				return fmt.Errorf("%v, %v", folders, err)
+			}
+			return nil
+		})
 	}
 
 	// A renamed zone alone moves nothing.
