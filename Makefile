@@ -7,7 +7,7 @@ GO ?= go
 GOLANGCI_LINT ?= golangci-lint
 FUZZTIME ?= 10s
 
-.PHONY: help build test race lint floors outside upgrade bench bench-storage bench-start bench-big bench-list bench-overload anti-entropy soak-crash soak-faults soak-restarts soak-outages soak-topology soak-transfers soak-model soak-1754 claim-table flips demo fmt vet cover fuzz clean
+.PHONY: help build test race lint floors outside upgrade bench bench-storage bench-start bench-big bench-list bench-overload anti-entropy soak-crash soak-faults soak-restarts soak-outages soak-topology soak-transfers soak-model soak-1754 claim-table flips topology demo fmt vet cover fuzz clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -87,6 +87,9 @@ soak-model: ## every interleaving of one transfer with crashes, in the large: mi
 
 soak-1754: ## the run of riak_kv#1754: five nodes, 40 clients on 10 keys, two join, two leave; ROUNDS=50 RATE=1x
 	RINGCORE_SOAK_1754=$(or $(ROUNDS),50) RINGCORE_SOAK_RATE=$(or $(RATE),1x) $(GO) test -count=1 -timeout 120m -run '^TestSoak1754$$' -v ./cmd/ringcore/
+
+topology: ## replicas up and down, plans and dead nodes with real processes, under readers; COUNT=1
+	RINGCORE_TEST_TOPOLOGY=1 $(GO) test -count=$(or $(COUNT),1) -timeout 30m -run '^Test(StagedClustering|DeadNode|ReplicasUpAndDown)$$' -v ./cmd/ringcore/
 
 demo: ## three nodes in one process, until Ctrl-C; data in ./ringcore-data
 	$(GO) run ./cmd/ringcore dev

@@ -129,6 +129,9 @@ func (c *core) sawEpoch(from ring.NodeID, epoch uint64) {
 func (c *core) keepInTouch() {
 	told := make(map[ring.NodeID]bool)
 	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
+		for _, id := range c.live.Unsure() {
+			c.answers(c.ctx, id) // what it learns, liveness learns
+		}
 		missing := c.missing(told)
 		if len(missing) > 0 {
 			c.seek(missing, told)

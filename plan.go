@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"math"
+	"time"
 
 	"github.com/ringcore/ringcore/admin"
 	"github.com/ringcore/ringcore/dataplane"
@@ -27,7 +28,7 @@ func (v view) Change(ctx context.Context, req admin.ChangeRequest) (string, erro
 	if err != nil {
 		return "", err
 	}
-	change, err := c.changeOf(&req)
+	change, err := c.changeOf(ctx, &req)
 	if err != nil {
 		return "", err
 	}
@@ -59,7 +60,7 @@ func (c *core) member(name string) (metadata.Member, error) {
 
 // changeOf makes the change that is asked for, and refuses what only a node can judge:
 // whether others can be reached, and what the services need.
-func (c *core) changeOf(req *admin.ChangeRequest) (metadata.Change, error) {
+func (c *core) changeOf(ctx context.Context, req *admin.ChangeRequest) (metadata.Change, error) {
 	if req.Replicas != nil {
 		if err := c.vnodes.CheckReplicas(*req.Replicas); err != nil {
 			return metadata.Change{}, wire.Errorf(wire.Refused, "%d replicas: %v", *req.Replicas, err)
@@ -87,12 +88,28 @@ func (c *core) changeOf(req *admin.ChangeRequest) (metadata.Change, error) {
 		}
 		change.New = heir.ID
 	}
-	return c.judge(change, &m)
+	return c.judge(ctx, change, &m)
+}
+
+// answers reports whether a member answers now: liveness alone may be a moment old, or
+// older, where there was nothing to ask.
+func (c *core) answers(ctx context.Context, id NodeID) bool {
+	if id == c.self.ID {
+		return true
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	_, err := c.peers.Call(ctx, id, wire.Header{Op: wire.OpProgress}, nil)
+	return err == nil
 }
 
 // judge holds a change against whether m, which it is about, can be reached.
-func (c *core) judge(change metadata.Change, m *metadata.Member) (metadata.Change, error) {
-	up := c.live.Up(m.ID)
+func (c *core) judge(ctx context.Context, change metadata.Change, m *metadata.Member) (metadata.Change, error) {
+	up := false
+	switch change.Kind {
+	case metadata.ChangeDown, metadata.ChangeForceRemove, metadata.ChangeForceReplace, metadata.ChangeReplace:
+		up = c.answers(ctx, m.ID)
+	}
 	switch change.Kind {
 	case metadata.ChangeDown:
 		if up {
@@ -125,7 +142,7 @@ func (v view) CommitPlan(ctx context.Context, hash string) error {
 	}
 	for _, change := range c.meta.State().Plan {
 		if m, ok := c.meta.State().Member(change.Node); ok {
-			if _, err := c.judge(change, &m); err != nil {
+			if _, err := c.judge(ctx, change, &m); err != nil {
 				return err // it is back, or gone, since it was staged
 			}
 		}

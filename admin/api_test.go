@@ -159,7 +159,7 @@ func TestProblems(t *testing.T) {
 		{"set: weight of nobody", "POST /v1/cluster/set", `{"weight":2}`, 400, "bad_request"},
 		{"set: replicas of one node", "POST /v1/cluster/set", `{"node":"n1","replicas":2}`, 400, "bad_request"},
 		{"set: two things", "POST /v1/cluster/set", `{"node":"n1","weight":2,"zone":"a"}`, 400, "bad_request"},
-		{"set: partitions", "POST /v1/cluster/set", `{"partitions":128}`, 400, "bad_request"},
+		{"set: partitions", "POST /v1/cluster/set", `{"partitions":128}`, 409, "refused"},
 		{"commit: no hash", "POST /v1/cluster/commit", `{}`, 400, "bad_request"},
 		{"drain of another node", "POST /v1/node/drain", `{"node":"n2"}`, 409, "refused"},
 		{"drain: no document", "POST /v1/node/drain", ``, 400, "bad_request"},

@@ -30,8 +30,10 @@ type ChangeRequest struct {
 	Weight   *int    `json:"weight,omitempty"`   // of set, which takes one of these three
 	Zone     *string `json:"zone,omitempty"`     //
 	Replicas *int    `json:"replicas,omitempty"` // of the whole cluster
-	Commit   bool    `json:"commit"`             // at once, not staged; a staged plan stays as it is
-	Stopped  bool    `json:"stopped,omitempty"`  // the operator's word that the node which is forced out is stopped
+
+	Partitions *int `json:"partitions,omitempty"` // always refused, with the reason
+	Commit     bool `json:"commit"`               // at once, not staged; a staged plan stays as it is
+	Stopped    bool `json:"stopped,omitempty"`    // the operator's word that the node which is forced out is stopped
 }
 
 // PlanView is the answer to GET /v1/cluster/plan.
@@ -140,6 +142,9 @@ func (c *ChangeRequest) check() error {
 }
 
 func (c *ChangeRequest) checkSet() error {
+	if c.Partitions != nil {
+		return wire.Errorf(wire.Refused, "the number of partitions is fixed when a cluster is born, and cannot be changed yet: to have another, make a new cluster and copy the data")
+	}
 	given := 0
 	for _, is := range []bool{c.Weight != nil, c.Zone != nil, c.Replicas != nil} {
 		if is {
@@ -147,8 +152,7 @@ func (c *ChangeRequest) checkSet() error {
 		}
 	}
 	if given != 1 || (c.Replicas == nil) != (c.Node != "") {
-		return wire.Errorf(wire.BadRequest, `set one thing: "node" with "weight" or "zone", or "replicas". The number of partitions is fixed when a cluster is born: `+
-			`to have another, make a new cluster and copy the data`)
+		return wire.Errorf(wire.BadRequest, `set one thing: "node" with "weight" or "zone", or "replicas"`)
 	}
 	return nil
 }

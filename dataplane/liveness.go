@@ -66,6 +66,20 @@ func (l *Liveness) Down() []ring.NodeID {
 	return down
 }
 
+// Unsure lists the nodes that are up by a request alone, without gossip's word, in no
+// order. That request may have been their last: nobody notices when they go but by asking.
+func (l *Liveness) Unsure() []ring.NodeID {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var unsure []ring.NodeID
+	for node, e := range l.nodes {
+		if e.up() && !e.alive {
+			unsure = append(unsure, node)
+		}
+	}
+	return unsure
+}
+
 // Failed notes that node could not be reached, or does not answer.
 func (l *Liveness) Failed(node ring.NodeID) {
 	l.update(node, func(e *evidence) { e.failed, e.worked = true, false })

@@ -76,3 +76,25 @@ func TestLivenessOfSelf(t *testing.T) {
 		t.Fatal("this node is down in its own eyes")
 	}
 }
+
+// A node whose last request came behind gossip's word that it goes is up until it is
+// asked: it is among those to ask.
+func TestLivenessUnsure(t *testing.T) {
+	l := NewLiveness("self")
+	l.GossipAlive("a", true)
+	l.Worked("b")
+	l.GossipAlive("c", true)
+	l.GossipAlive("c", false)
+	l.Worked("c")
+	l.GossipAlive("d", false)
+	unsure := l.Unsure()
+	slices.Sort(unsure)
+	if !slices.Equal(unsure, []ring.NodeID{"b", "c"}) {
+		t.Fatalf("unsure of %v", unsure)
+	}
+	l.Failed("c")
+	l.GossipAlive("b", true)
+	if unsure = l.Unsure(); len(unsure) > 0 {
+		t.Errorf("unsure of %v", unsure)
+	}
+}

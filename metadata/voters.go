@@ -66,6 +66,8 @@ func nextElectorate(e electorate) action {
 		return action{kind: promote, nodes: lack}
 	}
 	if len(surplus) > 0 {
+		// Who cannot agree to anything goes first: without a live one before it, too few might be left.
+		slices.SortStableFunc(surplus, func(a, b ring.NodeID) int { return cmp.Compare(e.usable(a), e.usable(b)) })
 		if !slices.Contains(surplus, e.self) {
 			return action{kind: demote, nodes: surplus}
 		}
@@ -168,6 +170,14 @@ func candidacy(e *electorate, m *Member) int {
 		return 4
 	}
 	return -1
+}
+
+// usable is 1 for a member that is up, else 0.
+func (e *electorate) usable(id ring.NodeID) int {
+	if e.up(id) && slices.ContainsFunc(e.members, func(m Member) bool { return m.ID == id && !m.Gone() }) {
+		return 1
+	}
+	return 0
 }
 
 // voterFlags are the members that the State says vote, sorted.

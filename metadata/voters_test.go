@@ -59,6 +59,8 @@ func TestNextElectorate(t *testing.T) {
 		{"a leaver votes on", "a b~ c d", "a b c", "", "stay"},
 		{"a leaver is not promoted", "a b~ c", "a", "", "stay"},
 		{"an exiting voter is replaced first", "a b- c d", "a b c", "", "enlist d"},
+		{"one that is gone stops voting before one that is alive", "a b", "a b x", "", "demote x b"},
+		{"so does one that is down", "a b- c-! d-", "a b c", "", "demote c b"},
 		{"promoted", "a b- c d", "a b c", "d", "promote d"},
 		{"demoted", "a b- c d", "a b c d", "", "demote b"},
 		{"dismissed", "a b- c d", "a c d", "b", "dismiss b"},

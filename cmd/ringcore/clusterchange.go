@@ -146,7 +146,13 @@ func (a *app) clusterSet() *cobra.Command {
 			req.Node, req.Zone = args[0], &args[1]
 			return args[0] + " stands in zone " + args[1], nil
 		})
-	return group("set", "Change the cluster's settings", replicas, weight, zone)
+	partitions, _ := a.changing("partitions N", "Refused: the number is fixed when a cluster is born", "", path,
+		func(req *admin.ChangeRequest, args []string) (string, error) {
+			n, err := number("partitions", args[0])
+			req.Partitions = &n
+			return "", err
+		})
+	return group("set", "Change the cluster's settings", replicas, weight, zone, partitions)
 }
 
 func number(what, s string) (int, error) {

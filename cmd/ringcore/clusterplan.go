@@ -121,7 +121,7 @@ func (a *app) clusterCommit() *cobra.Command {
 		Short: "Make the staged changes",
 		Long: "Make the staged changes, all of them or none.\n\n" +
 			"With --plan it is refused if anything has changed since the plan with that hash was shown; without,\n" +
-			"the plan is taken as it is now. Either way one with a data loss warns before it begins: see the plan.",
+			"the plan is taken as it is now, and its warnings are printed.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			api, err := a.api()

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -63,8 +65,8 @@ func mustHave(t *testing.T, p *process, query string) {
 	}
 }
 
-// awaitStatus waits until p says that a member has that status; "" if it is to be none.
-func awaitStatus(t *testing.T, p *process, name, status string) {
+// awaitMember waits until p says that a member has that status; "" if it is to be none.
+func awaitMember(t *testing.T, p *process, name, status string) {
 	t.Helper()
 	until(t, name+" is "+status+" at "+p.name, func() error {
 		if got := membersAt(t, p)[name].Status; got != status {
@@ -122,7 +124,7 @@ func TestStagedClustering(t *testing.T) {
 	n2.mustRefuse("would be lost", "cluster", "join", n1.addr)
 	for _, away := range []bool{false, true} {
 		n2.ok("cluster", "join", n1.addr, "--discard")
-		awaitStatus(t, n1, "n2", "joining")
+		awaitMember(t, n1, "n2", "joining")
 		if got := membersAt(t, n1)["n2"]; got.Slots+got.PendingSlots > 0 {
 			t.Fatalf("staged only: %+v", got)
 		}
@@ -140,7 +142,7 @@ func TestStagedClustering(t *testing.T) {
 			}
 			return nil
 		})
-		awaitStatus(t, n1, "n2", "")
+		awaitMember(t, n1, "n2", "")
 		settle(t, n2)
 	}
 
@@ -174,6 +176,16 @@ func TestStagedClustering(t *testing.T) {
 		if got := members[m.Name]; got.Owned != m.Then.Owned || got.Slots != m.Then.Slots || got.Zone != m.Then.Zone {
 			t.Errorf("planned %+v, got %+v", m.Then, got)
 		}
+	}
+
+	for _, p := range []*process{n2, n3} { // where it could have gone back to is gone
+		until(t, p.name+" keeps one cluster", func() error {
+			folders, err := os.ReadDir(filepath.Join(p.args[3], "clusters"))
+			if err != nil || len(folders) != 1 {
+				return fmt.Errorf("%v, %v", folders, err)
+			}
+			return nil
+		})
 	}
 
 	// A renamed zone alone moves nothing.
@@ -242,13 +254,16 @@ func TestDeadNode(t *testing.T) {
 	}
 	alive[1].mustRefuse("changed since", "cluster", "commit", "--plan", plan)
 	alive[1].ok("cluster", "commit")
-	if got := membersAt(t, alive[0])["n2"].Zone; got != "z2" {
-		t.Errorf("n2 is in zone %q", got)
-	}
+	until(t, "n2 is in its new zone", func() error {
+		if got := membersAt(t, alive[0])["n2"].Zone; got != "z2" {
+			return fmt.Errorf("it is %q", got)
+		}
+		return nil
+	})
 
 	// Another joins meanwhile, and works as far as nothing needs the dead one.
 	n4 := startProcess(t, "n4", "--join", alive[0].addr)
-	awaitStatus(t, alive[1], "n4", "valid")
+	awaitMember(t, alive[1], "n4", "valid")
 	putFaultKeys(t, n4)
 	dead.start(dead.places()...)
 	settle(t, n1, n2, n3, n4)
@@ -305,21 +320,34 @@ func TestDeadNode(t *testing.T) {
 	settle(t, n1, n2, n4)
 	mustHave(t, n2, "r=all")
 	mustEqualReplicas(t, n2)
+}
 
-	// Fewer replicas, and more again.
-	for _, n := range []string{"1", "3"} {
+// Fewer replicas, and more again, under readers: nobody notices. Part of make topology.
+func TestReplicasUpAndDown(t *testing.T) {
+	if os.Getenv("RINGCORE_TEST_TOPOLOGY") == "" {
+		t.Skip("takes a while: set RINGCORE_TEST_TOPOLOGY, or make topology")
+	}
+	n1 := startProcess(t, "n1", "--replicas", "3", "--partitions", "16")
+	n2, n3 := startProcess(t, "n2", "--join", n1.addr), startProcess(t, "n3", "--join", n1.addr)
+	nodes := []*process{n1, n2, n3}
+	settle(t, nodes...)
+	putFaultKeys(t, n1)
+	readers := startFaultReaders(nodes)
+	for _, n := range []string{"1", "2", "3", "1", "3"} {
 		n1.ok("cluster", "set", "replicas", n)
 		n1.ok("cluster", "commit", "--wait")
 		until(t, n+" replicas", func() error {
-			for p, list := range ownersAt(t, n4) {
+			for p, list := range ownersAt(t, n2) {
 				if fmt.Sprint(len(list)) != n {
 					return fmt.Errorf("partition %d is on %v", p, list)
 				}
 			}
 			return nil
 		})
-		settle(t, n1, n2, n4)
-		mustHave(t, n4, "r=all")
+		settle(t, nodes...)
+		mustHave(t, n3, "r=all")
+		putFaultKeys(t, n2)
 	}
-	mustEqualReplicas(t, n4)
+	readers.end(t)
+	mustEqualReplicas(t, n3)
 }
