@@ -24,6 +24,7 @@ type cluster struct {
 	dir string
 
 	tune func(*Config) // changes a node's configuration; may be nil
+	sent *counts       // of all nodes; nil: nobody counts
 
 	mu    sync.Mutex // guards nodes
 	nodes map[ring.NodeID]*node
@@ -133,7 +134,11 @@ func (c *cluster) dial(ctx context.Context, id ring.NodeID) (net.Conn, error) {
 	if n == nil {
 		return nil, errors.New("nobody there")
 	}
-	return n.listener.dial(ctx)
+	conn, err := n.listener.dial(ctx)
+	if err != nil || c.sent == nil {
+		return conn, err
+	}
+	return countedConn{conn, c.sent}, nil
 }
 
 // Call implements Caller: the other node's Serve, without a network.
@@ -142,7 +147,12 @@ func (n *node) Call(ctx context.Context, to ring.NodeID, op wire.Op, epoch uint6
 	if other == nil {
 		return nil, errors.New("nobody there")
 	}
-	return other.store.Serve(ctx, op, n.id, epoch, body)
+	reply, err := other.store.Serve(ctx, op, n.id, epoch, body)
+	if n.c.sent != nil {
+		n.c.sent.messages.Add(2)
+		n.c.sent.bytes.Add(int64(len(body) + len(reply)))
+	}
+	return reply, err
 }
 
 // drive does what vnodes would: commits this node's transfers, and exits when
