@@ -7,7 +7,7 @@ GO ?= go
 GOLANGCI_LINT ?= golangci-lint
 FUZZTIME ?= 10s
 
-.PHONY: help build test race lint floors outside bench bench-storage bench-start bench-big bench-list bench-overload anti-entropy soak-crash soak-faults soak-outages flips demo fmt vet cover fuzz clean
+.PHONY: help build test race lint floors outside bench bench-storage bench-start bench-big bench-list bench-overload anti-entropy soak-crash soak-faults soak-outages soak-nodes flips demo fmt vet cover fuzz clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -65,6 +65,9 @@ soak-crash: ## kill -9 at random moments, of the engine and of nodes; ROUNDS=300
 
 soak-faults: ## nodes die, hang, lose links, room and the time under load, and every answer is checked; ROUNDS=10 ONLY=kill,stop,clock-ahead,clock-behind,full-disk,cut,cut-out,cut-in,isolate,slow,two
 	RINGCORE_SOAK_FAULTS=$(or $(ROUNDS),10) RINGCORE_SOAK_ONLY=$(ONLY) $(GO) test -count=1 -timeout 120m -run '^TestSoakFaults$$' -v ./cmd/ringcore/
+
+soak-nodes: ## clusters of 10, 25 and 50 nodes: changes are everywhere within a second, and cost each node the same
+	RINGCORE_SOAK_NODES=1 $(GO) test -count=1 -timeout 10m -run '^TestManyNodes$$' -v ./metadata/
 
 demo: ## three nodes in one process, until Ctrl-C; data in ./ringcore-data
 	$(GO) run ./cmd/ringcore dev
