@@ -52,6 +52,10 @@ type Config struct {
 	// room until all replicas have been compared twice.
 	CompareEvery time.Duration
 
+	// VoterPatience is for how long one of raft's voters may be silent before another member
+	// votes in its place; 30 s if 0, for ever if negative. It stays a member, with its data.
+	VoterPatience time.Duration
+
 	Services  []Service    // besides the key/value service, the same on every node
 	WithoutKV bool         // leaves out the key/value service and its doors
 	Logger    *slog.Logger // slog.Default() if nil
