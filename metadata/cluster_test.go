@@ -23,8 +23,9 @@ type cluster struct {
 	t   *testing.T
 	dir string
 
-	tune func(*Config) // changes a node's configuration; may be nil
-	sent *counts       // of all nodes; nil: nobody counts
+	tune     func(*Config) // changes a node's configuration; may be nil
+	patience time.Duration // of await
+	sent     *counts       // of all nodes; nil: nobody counts
 
 	mu    sync.Mutex // guards nodes
 	nodes map[ring.NodeID]*node
@@ -41,7 +42,7 @@ type node struct {
 }
 
 func newCluster(t *testing.T) *cluster {
-	c := &cluster{t: t, dir: t.TempDir(), nodes: make(map[ring.NodeID]*node)}
+	c := &cluster{t: t, dir: t.TempDir(), patience: patience, nodes: make(map[ring.NodeID]*node)}
 	t.Cleanup(c.stopAll)
 	return c
 }
@@ -181,7 +182,7 @@ func (n *node) drive(ctx context.Context) {
 // await waits until the node's State satisfies ok.
 func (n *node) await(what string, ok func(*State) bool) *State {
 	n.c.t.Helper()
-	deadline := time.NewTimer(patience)
+	deadline := time.NewTimer(n.c.patience)
 	defer deadline.Stop()
 	for {
 		changed := n.store.Changed()

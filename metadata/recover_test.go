@@ -16,10 +16,10 @@ import (
 // drawStory runs random commands on s and returns all States, s first.
 func drawStory(t *rapid.T, s *State, sessions *int) []*State {
 	story := []*State{s}
-	for i := range rapid.IntRange(1, 60).Draw(t, "steps") {
+	for i := range rapid.IntRange(1, 40).Draw(t, "steps") {
 		c := drawCommand(t, s, sessions)
 		c.Version, c.ReqID = CommandVersion, fmt.Sprint("r", s.Epoch, i)
-		if next := checkedStep(t, s, &c); next != s {
+		if next, _ := step(s, &c); next != s {
 			s = next
 			story = append(story, s)
 		}
