@@ -7,7 +7,7 @@ GO ?= go
 GOLANGCI_LINT ?= golangci-lint
 FUZZTIME ?= 10s
 
-.PHONY: help build test race lint floors outside upgrade bench bench-storage bench-start bench-big bench-list bench-overload anti-entropy soak-crash soak-faults soak-restarts soak-outages soak-topology soak-transfers soak-model soak-1754 claim-table flips topology demo fmt vet cover fuzz clean
+.PHONY: help build test race lint floors outside upgrade bench bench-storage bench-start bench-big bench-list bench-overload anti-entropy soak-crash soak-faults soak-restarts soak-outages soak-nodes soak-topology soak-transfers soak-model soak-1754 claim-table flips topology demo fmt vet cover fuzz clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -90,6 +90,9 @@ soak-1754: ## the run of riak_kv#1754: five nodes, 40 clients on 10 keys, two jo
 
 topology: ## replicas up and down, plans and dead nodes with real processes, under readers; COUNT=1
 	RINGCORE_TEST_TOPOLOGY=1 $(GO) test -count=$(or $(COUNT),1) -timeout 30m -run '^Test(StagedClustering|DeadNode|ReplicasUpAndDown)$$' -v ./cmd/ringcore/
+
+soak-nodes: ## clusters of 10, 25 and 50 nodes: changes are everywhere within a second, and cost each node the same
+	RINGCORE_SOAK_NODES=1 $(GO) test -count=1 -timeout 10m -run '^TestManyNodes$$' -v ./metadata/
 
 demo: ## three nodes in one process, until Ctrl-C; data in ./ringcore-data
 	$(GO) run ./cmd/ringcore dev

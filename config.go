@@ -53,6 +53,10 @@ type Config struct {
 	// room until all replicas have been compared twice.
 	CompareEvery time.Duration
 
+	// VoterPatience is for how long one of raft's voters may be silent before another member
+	// votes in its place; 30 s if 0, for ever if negative. It stays a member, with its data.
+	VoterPatience time.Duration
+
 	// Capabilities are what the program's services can do in this version that other
 	// versions may not: Node.Capability and Tx.Capability say what all members can. Names
 	// that the core does not use; those of services begin with the service's by custom.

@@ -99,7 +99,7 @@ func (c *core) open(first *metadata.State) error {
 		Dial: func(ctx context.Context, node ring.NodeID) (net.Conn, error) {
 			return c.peers.Dial(ctx, node, wire.ConnRaft)
 		},
-		Caller: caller{c}, Up: c.live.Up, Timing: timing, Logger: c.n.log, Capabilities: c.caps.own,
+		Caller: caller{c}, Up: c.live.Up, Timing: timing, VoterPatience: c.n.cfg.VoterPatience, Logger: c.n.log, Capabilities: c.caps.own,
 		Failpoint: c.n.cfg.Failpoint,
 	}, first)
 	if err != nil {

@@ -75,8 +75,7 @@ func (n *Node) Cover(ctx context.Context, service string, body []byte, opts Cove
 // serving is the node's cluster, if it serves one now.
 func (n *Node) serving() (*core, error) {
 	c := n.core.Load()
-	switch {
-	case c == nil:
+	if c == nil {
 		return nil, wire.Errorf(wire.Unavailable, "this node belongs to no cluster yet: %s", n.waitingFor())
 	}
 	if why := n.away(); why != "" {

@@ -131,7 +131,7 @@ func exchangeHello(ctx context.Context, c net.Conn, conn byte, say wire.Hello) (
 		return wire.Hello{}, wire.Errorf(wire.WrongNode, "reached node %q instead of %q", answer.NodeID, say.Expect)
 	case say.ClusterID != "" && answer.ClusterID != say.ClusterID:
 		return wire.Hello{}, wire.Errorf(wire.WrongCluster, "reached a node of cluster %q", answer.ClusterID)
-	case conn != wire.ConnStrange && answer.Generation != say.Generation: // it does not know of generations, or it would have refused
+	case conn != wire.ConnStrange && conn != wire.ConnClient && answer.Generation != say.Generation: // it does not know of generations, or it would have refused
 		return wire.Hello{}, wire.Errorf(wire.WrongCluster, "reached a node of generation %v, this one is of %v", answer.Generation, say.Generation)
 	}
 	if !stop() {

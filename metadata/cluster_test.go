@@ -23,7 +23,9 @@ type cluster struct {
 	t   *testing.T
 	dir string
 
-	tune func(*Config) // changes a node's configuration; may be nil
+	tune     func(*Config) // changes a node's configuration; may be nil
+	patience time.Duration // of await
+	sent     *counts       // of all nodes; nil: nobody counts
 
 	mu    sync.Mutex // guards nodes
 	nodes map[ring.NodeID]*node
@@ -40,7 +42,7 @@ type node struct {
 }
 
 func newCluster(t *testing.T) *cluster {
-	c := &cluster{t: t, dir: t.TempDir(), nodes: make(map[ring.NodeID]*node)}
+	c := &cluster{t: t, dir: t.TempDir(), patience: patience, nodes: make(map[ring.NodeID]*node)}
 	t.Cleanup(c.stopAll)
 	return c
 }
@@ -133,7 +135,11 @@ func (c *cluster) dial(ctx context.Context, id ring.NodeID) (net.Conn, error) {
 	if n == nil {
 		return nil, errors.New("nobody there")
 	}
-	return n.listener.dial(ctx)
+	conn, err := n.listener.dial(ctx)
+	if err != nil || c.sent == nil {
+		return conn, err
+	}
+	return countedConn{conn, c.sent}, nil
 }
 
 // Call implements Caller: the other node's Serve, without a network.
@@ -142,7 +148,12 @@ func (n *node) Call(ctx context.Context, to ring.NodeID, op wire.Op, epoch uint6
 	if other == nil {
 		return nil, errors.New("nobody there")
 	}
-	return other.store.Serve(ctx, op, n.id, epoch, body)
+	reply, err := other.store.Serve(ctx, op, n.id, epoch, body)
+	if n.c.sent != nil {
+		n.c.sent.messages.Add(2)
+		n.c.sent.bytes.Add(int64(len(body) + len(reply)))
+	}
+	return reply, err
 }
 
 // drive does what vnodes would: commits this node's transfers, and exits when
@@ -171,7 +182,7 @@ func (n *node) drive(ctx context.Context) {
 // await waits until the node's State satisfies ok.
 func (n *node) await(what string, ok func(*State) bool) *State {
 	n.c.t.Helper()
-	deadline := time.NewTimer(patience)
+	deadline := time.NewTimer(n.c.patience)
 	defer deadline.Stop()
 	for {
 		changed := n.store.Changed()

@@ -15,12 +15,13 @@ import (
 // watchCall is the JSON body of OpWatch; an empty body stands for its zero value.
 type watchCall struct {
 	Probe bool `json:"probe,omitempty"` // answer at once and without a State
+	Delta bool `json:"delta,omitempty"` // rather what has changed than a whole State; for OpRing too
 }
 
 // watchReply is the JSON reply of OpWatch. With its ages the caller computes when
 // the leader was surely there, without comparing clocks.
 type watchReply struct {
-	State   json.RawMessage `json:"state,omitempty"` // only if newer than the caller's
+	State   json.RawMessage `json:"state,omitempty"` // or a delta; only if newer than the caller's
 	Leader  ring.NodeID     `json:"leader,omitempty"`
 	HeldMS  int64           `json:"held_ms"`    // from the request's arrival to the answer
 	Contact int64           `json:"contact_ms"` // age of the last word from the leader at the answer
@@ -109,7 +110,11 @@ func (s *Store) others() []ring.NodeID {
 func (s *Store) watch(from ring.NodeID) error {
 	asked := time.Now()
 	var r watchReply
-	if err := s.call(s.ctx, from, wire.OpWatch, nil, &r); err != nil {
+	body, err := json.Marshal(watchCall{Delta: s.wantsDelta()})
+	if err != nil {
+		return err
+	}
+	if err := s.call(s.ctx, from, wire.OpWatch, body, &r); err != nil {
 		return err
 	}
 	if r.Contact >= 0 && r.HeldMS >= 0 {
@@ -119,7 +124,23 @@ func (s *Store) watch(from ring.NodeID) error {
 	if len(r.State) == 0 {
 		return nil
 	}
-	return s.Learn(r.State)
+	return s.learn(r.State)
+}
+
+// wantsDelta reports whether the next answer may be a delta.
+func (s *Store) wantsDelta() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !s.whole
+}
+
+// learn takes an answer; one that does not fit is not asked for again.
+func (s *Store) learn(b []byte) error {
+	err := s.learnChanges(b)
+	s.mu.Lock()
+	s.whole = err != nil
+	s.mu.Unlock()
+	return err
 }
 
 // probe asks a member which raft log index it has applied.
@@ -158,7 +179,7 @@ func (s *Store) serveWatch(ctx context.Context, epoch ring.Epoch, body []byte) (
 		hold, cancel := context.WithTimeout(ctx, s.waits.hold)
 		defer cancel()
 		if s.WaitEpoch(hold, epoch+1) == nil {
-			b, err := s.encoded(false)
+			b, err := s.changesSince(epoch, c.Delta)
 			if err != nil {
 				return nil, wire.Errorf(wire.Internal, "encode state: %v", err)
 			}
@@ -244,9 +265,13 @@ func (s *Store) Fetch(ctx context.Context, epoch ring.Epoch, from ring.NodeID) e
 func (s *Store) fetchFrom(ctx context.Context, id ring.NodeID) error {
 	ctx, cancel := context.WithTimeout(ctx, s.waits.rpc)
 	defer cancel()
-	b, err := s.cfg.Caller.Call(ctx, id, wire.OpRing, uint64(s.State().Epoch), nil)
+	body, err := json.Marshal(watchCall{Delta: s.wantsDelta()})
+	if err != nil {
+		return err
+	}
+	b, err := s.cfg.Caller.Call(ctx, id, wire.OpRing, uint64(s.State().Epoch), body)
 	if err != nil || len(b) == 0 {
 		return err
 	}
-	return s.Learn(b)
+	return s.learn(b)
 }

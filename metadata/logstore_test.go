@@ -145,7 +145,7 @@ func TestDeadVoter(t *testing.T) {
 	}
 	held := st.Holds(dead.id)
 	dead.kill()
-	st = spare.await("its vote", func(s *State) bool { m, _ := s.Member(spare.id); return m.Voter })
+	spare.await("its vote", func(s *State) bool { m, _ := s.Member(spare.id); return m.Voter })
 	st = spare.await("three voters", func(s *State) bool { return len(voterFlags(s)) == 3 })
 	if m, _ := st.Member(dead.id); m.Voter || m.Status != StatusValid || st.Holds(dead.id) != held {
 		t.Errorf("the dead one: voter %t, %s, holds %d of %d slots", m.Voter, m.Status, st.Holds(dead.id), held)

@@ -28,7 +28,7 @@ type JoinReply struct {
 func (s *Store) Serve(ctx context.Context, op wire.Op, from ring.NodeID, epoch uint64, body []byte) ([]byte, error) {
 	switch op {
 	case wire.OpRing:
-		return s.serveRing(from, ring.Epoch(epoch))
+		return s.serveRing(from, ring.Epoch(epoch), body)
 	case wire.OpJoin:
 		return s.serveJoin(ctx, body)
 	case wire.OpWatch, wire.OpPropose:
@@ -45,13 +45,20 @@ func (s *Store) Serve(ctx context.Context, op wire.Op, from ring.NodeID, epoch u
 
 // serveRing answers OpRing: the State if it is newer than the caller's. Whoever is
 // no member gets it without the gossip key.
-func (s *Store) serveRing(from ring.NodeID, epoch ring.Epoch) ([]byte, error) {
+func (s *Store) serveRing(from ring.NodeID, epoch ring.Epoch, body []byte) ([]byte, error) {
+	var c watchCall
+	if len(body) > 0 && json.Unmarshal(body, &c) != nil {
+		c = watchCall{} // who says something else gets the whole State, as ever
+	}
 	st := s.State()
 	if st.Epoch <= epoch {
 		return nil, nil
 	}
 	_, member := st.Member(from)
 	b, err := s.encoded(!member)
+	if member && err == nil && c.Delta {
+		b, err = s.changesSince(epoch, true)
+	}
 	if err != nil {
 		return nil, wire.Errorf(wire.Internal, "encode state: %v", err)
 	}

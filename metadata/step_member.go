@@ -47,7 +47,15 @@ func (s *State) enroll(m *Member, staged bool) error {
 
 // nameFree refuses a name that another member bears.
 func (s *State) nameFree(m *Member) error {
-	if other, ok := s.MemberByName(m.Name); ok && other.ID != m.ID && !other.Gone() {
+	other, ok := s.MemberByName(m.Name)
+	switch {
+	case !ok || other.ID == m.ID || other.Gone():
+	case other.Addr == m.Addr:
+		return wire.Errorf(wire.Refused,
+			"the name %q belongs to node %s, which was at this address, and this is another node: its data directory is new. Start it with "+
+				"another --name and let it take that one's place (ringcore cluster force-replace %s NEW), or let that one be removed first",
+			m.Name, other.ID, m.Name)
+	default:
 		return wire.Errorf(wire.Refused,
 			"the name %q is in use by node %s at %s; start this node with another --name, or let that one leave first",
 			m.Name, other.ID, other.Addr)

@@ -34,10 +34,13 @@ type Store struct {
 	draining atomic.Bool // what this node says of itself; see Drain
 	leading  atomic.Bool // this node leads, and has applied what others committed; set by lead
 
-	mu       sync.Mutex    // held only to read or change the fields below
-	changed  chan struct{} // closed when current changes, then replaced
-	heard    time.Time     // when the leader was surely there, told by a watch
-	toldHead ring.NodeID   // who leads, told by a watch
+	mu       sync.Mutex                  // held only to read or change the fields below
+	changed  chan struct{}               // closed when current changes, then replaced
+	heard    time.Time                   // when the leader was surely there, told by a watch
+	toldHead ring.NodeID                 // who leads, told by a watch
+	history  []*State                    // published lately, oldest first; at most historyKept
+	deltas   map[ring.Epoch]encodedDelta // to the newest of them
+	whole    bool                        // the last delta did not fit: the next watch asks for a whole State
 
 	fetching chan struct{} // one slot: who holds it fetches for all
 
@@ -67,6 +70,7 @@ func Open(cfg Config, first *State) (*Store, error) {
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.current.Store(st)
+	s.remember(st)
 	s.failpoints = failpoints{cfg.Failpoint}
 	s.fsm = &fsm{publish: func(st *State) { s.publish(st) }, fail: s.fail, failpoints: s.failpoints}
 	if s.raft, err = openRaft(&s.cfg, s.waits, s.fsm, st, s.log); err != nil {
@@ -149,6 +153,7 @@ func (s *Store) publish(st *State) bool {
 		return false
 	}
 	s.current.Store(st)
+	s.remember(st)
 	close(s.changed)
 	s.changed = make(chan struct{})
 	s.prodPersist()

@@ -59,6 +59,18 @@ func TestBadStart(t *testing.T) {
 		said := refusedStart(t, "--data-dir", t.TempDir(), "--name", "n1", "--addr", "127.0.0.1:0", "--join", n1.addr)
 		says(t, said, "n1", "name")
 	})
+	t.Run("wiped directory", func(t *testing.T) {
+		m1 := startProcess(t, "m1")
+		p := startProcess(t, "wiped", "--join", m1.addr)
+		p.kill()
+		said := refusedStart(t, "--data-dir", t.TempDir(), "--name", "wiped", "--addr", p.addr, "--http-addr", p.http, "--resp-addr", p.resp, "--join", m1.addr)
+		says(t, said, "wiped", "data directory is new", "--name", "force-replace wiped NEW")
+		startProcess(t, "fresh", "--join", m1.addr) // under another name it is a new member
+		var members []struct{ Name, ID string }
+		if err := m1.get("/v1/members", &members); err != nil || len(members) != 3 || members[0].ID == members[2].ID {
+			t.Errorf("members %v, %v", members, err)
+		}
+	})
 	t.Run("other storage", func(t *testing.T) {
 		p := startProcess(t, "disk")
 		p.stop()

@@ -39,7 +39,7 @@ func openNode(ctx context.Context, cfg ringcore.Config) (runningNode, error) {
 // startNames are the flags of start that the file and the environment can set.
 var startNames = []string{
 	"data-dir", "name", "addr", "gossip-addr", "http-addr", "resp-addr", "join", "advertise", "insecure",
-	"zone", "weight", "partitions", "replicas", "storage", "disk-low", "disk-critical", "hint-rate", "accept-loss", "compare-every", "hold", "log-level",
+	"zone", "weight", "partitions", "replicas", "storage", "disk-low", "disk-critical", "hint-rate", "accept-loss", "compare-every", "voter-patience", "hold", "log-level",
 }
 
 func (a *app) startCommand() *cobra.Command {
@@ -103,6 +103,7 @@ func (a *app) startCommand() *cobra.Command {
 	f.BoolVar(&cfg.AcceptLoss, "accept-loss", false, "with one replica, answer although a node that may have taken writes cannot be reached")
 	f.DurationVar(&cfg.CompareEvery, "compare-every", 10*time.Minute, "how often replicas are compared, besides when a node comes back; negative for never")
 	f.StringSliceVar(&hold, "hold", nil, "NAME=VERSION of capabilities that this node is not to go beyond, so that the version before can come back")
+	f.DurationVar(&cfg.VoterPatience, "voter-patience", 30*time.Second, "how long one of raft's voters may be silent before another member votes in its place; negative for ever")
 	f.StringVar(&level, "log-level", "info", "debug, info, warn or error")
 	f.StringVar(&file, "config", "", "TOML file with settings")
 	return cmd
