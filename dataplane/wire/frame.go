@@ -50,6 +50,7 @@ const (
 	FlagLast     Flags = 1 << 3 // this chunk is the stream's last
 	FlagHeld     Flags = 1 << 4 // the sender knows that another node may hold writes for the slot: its owner asks before it answers
 	FlagRecords  Flags = 1 << 5 // with OpRead: answer with the records that the query reads, as an effect
+	FlagSealed   Flags = 1 << 6 // a chunk of a handoff for which writers wait: no limit of speed holds it up
 )
 
 // Header precedes every body. It is drawn here as it lies in the 64 bytes, all
