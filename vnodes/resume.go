@@ -87,8 +87,10 @@ func (m *Manager) changedSince(x *part, has keptRecords) (known bool, err error)
 	if !m.disk.log.reaches(at) {
 		return false, nil
 	}
-	err = m.disk.log.salvage(has.Since.File, at, func(writes []Write) error {
-		x.tail.note(writes)
+	err = m.disk.log.salvage(has.Since.File, at, func(p position, writes []Write) error {
+		if p >= at {
+			x.tail.note(writes)
+		}
 		return nil
 	})
 	return err == nil && m.disk.log.reaches(at), err
