@@ -29,8 +29,8 @@ type Limits struct {
 
 // LimitsRequest is the body of POST /v1/transfers/limits.
 type LimitsRequest struct {
-	Node   string `json:"node"`   // name or id; empty: the cluster's, which hold for nodes without their own
-	Reset  bool   `json:"reset"`  // forget what was said before
+	Node   string `json:"node"`  // name or id; empty: the cluster's, which hold for nodes without their own
+	Reset  bool   `json:"reset"` // forget what was said before
 	Limits        // what is to change
 }
 
