@@ -7,7 +7,7 @@ GO ?= go
 GOLANGCI_LINT ?= golangci-lint
 FUZZTIME ?= 10s
 
-.PHONY: help build test race lint floors outside upgrade bench bench-storage bench-start bench-big bench-list bench-overload anti-entropy soak-crash soak-faults soak-restarts soak-outages soak-nodes soak-topology soak-transfers soak-model soak-1754 claim-table flips topology demo fmt vet cover fuzz clean
+.PHONY: help build test race lint floors outside upgrade bench bench-storage bench-start bench-big bench-list bench-transfers bench-overload anti-entropy soak-crash soak-faults soak-restarts soak-outages soak-nodes soak-topology soak-transfers soak-model soak-1754 claim-table flips topology demo fmt vet cover fuzz clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,6 +57,10 @@ bench-big: ## ten million records on a node, then a tenth of them; RECORDS=10000
 
 bench-list: ## a million keys listed through the Go client and HTTP, and the memory of both ends; RECORDS=1000000 SOFT=1
 	SOFT=$(SOFT) RINGCORE_BENCH_LIST=$(or $(RECORDS),1000000) $(GO) test -count=1 -timeout 30m -run '^TestListBench$$' -v ./cmd/ringcore/
+
+bench-transfers: ## a fourth node joins three with a million records, and leaves, without load and under it; RECORDS=1000000 REPLICAS=1,3 SOFT=1 DIR=…
+	$(if $(DIR),TMPDIR=$(DIR) )SOFT=$(SOFT) RINGCORE_BENCH_TRANSFERS=$(or $(RECORDS),1000000) RINGCORE_BENCH_REPLICAS=$(or $(REPLICAS),1,3) \
+		$(GO) test -count=1 -timeout 60m -run '^TestTransfersBench$$' -v ./cmd/ringcore/
 
 bench-overload: ## p99 of others while 1,000 callers want a stuck vnode, or a node that hangs, and without; LENGTH=10s SOFT=1
 	SOFT=$(SOFT) RINGCORE_BENCH_OVERLOAD=$(or $(LENGTH),10s) $(GO) test -count=1 -timeout 10m -run '^Test(Overload|StoppedNode)Bench$$' -v . ./cmd/ringcore/

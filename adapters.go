@@ -61,12 +61,26 @@ func (t transfers) Outcome(id string) (committed, known bool) { return t.c.meta.
 func (t transfers) Commit(ctx context.Context, s vnodes.Session) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	err := t.c.meta.Propose(ctx, metadata.Commit(&metadata.Transfer{ID: s.ID, Step: s.Step, Gen: s.Gen}, t.c.self.ID))
+	cmd := metadata.Commit(&metadata.Transfer{ID: s.ID, Step: s.Step, Gen: s.Gen}, t.c.self.ID)
+	if t.c.hasVnodes.Load() { // not while they open
+		for _, p := range t.c.vnodes.Progress() {
+			if p.Session.ID == s.ID {
+				cmd.Records, cmd.Bytes = p.Records, p.Bytes
+			}
+		}
+	}
+	err := t.c.meta.Propose(ctx, cmd)
 	if e, ok := errors.AsType[*wire.Error](err); ok && e.Code == wire.Conflict {
 		// It has ended before: the outcome is in a state at least as new as the refusal's.
 		err = errors.Join(err, t.c.meta.Fetch(ctx, ring.Epoch(e.Epoch), ""))
 	}
 	return err
+}
+
+func (t transfers) Abort(ctx context.Context, s vnodes.Session, reason string) error {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	return t.c.abort(ctx, s.ID, reason)
 }
 
 func (t transfers) LeaderContact() time.Duration { return t.c.meta.LeaderContact() }

@@ -32,16 +32,17 @@ type core struct {
 	// before anything listens.
 	generation wire.Generation
 
-	live    *dataplane.Liveness
-	server  *dataplane.Server
-	peers   *dataplane.Peers
-	clocks  *dataplane.Clocks
-	gossip  *dataplane.Gossip
-	router  *dataplane.Router
-	meta    *metadata.Store
-	hasMeta atomic.Bool // meta is set: for those that may come before
-	vnodes  *vnodes.Manager
-	book    *addressBook
+	live      *dataplane.Liveness
+	server    *dataplane.Server
+	peers     *dataplane.Peers
+	clocks    *dataplane.Clocks
+	gossip    *dataplane.Gossip
+	router    *dataplane.Router
+	meta      *metadata.Store
+	hasMeta   atomic.Bool // meta is set: for those that may come before
+	vnodes    *vnodes.Manager
+	hasVnodes atomic.Bool // the same of vnodes
+	book      *addressBook
 
 	fetching atomic.Bool // newer metadata is being fetched
 
@@ -166,12 +167,13 @@ func (c *core) openVnodes(dir string, fresh bool) error {
 		Services: services, Rings: rings{c}, Transfers: transfers{c}, Dialer: dialer{c}, Up: c.live.MaybeUp, UpChanged: c.live.Changed,
 		Logger: c.n.log, AcceptLoss: c.n.cfg.AcceptLoss, HintBytes: c.n.cfg.HintBytes,
 		Now: c.clocks.Now, DiskLow: low, DiskCritical: critical, Floors: floors{c}, Capability: c.capability, CompareEvery: c.n.cfg.CompareEvery,
-		Failpoint: c.n.cfg.Failpoint,
+		Failpoint: c.n.cfg.Failpoint, Rates: c.rates,
 	})
 	if err != nil {
 		return fmt.Errorf("open the vnodes: %w", err)
 	}
 	c.vnodes = m
+	c.hasVnodes.Store(true)
 	return nil
 }
 

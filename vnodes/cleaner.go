@@ -116,7 +116,7 @@ func (m *Manager) forgetSources(r *ring.Ring, p ring.Partition) {
 func (m *Manager) Vacant() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return len(m.hints) == 0 && !m.claimsAny() && len(m.proposals) == 0 && len(m.arrived) == 0 && len(m.journal.Files()) == 0
+	return len(m.hints) == 0 && !m.claimsAny() && len(m.proposals) == 0 && len(m.arrived) == 0 && len(m.parked) == 0 && len(m.journal.Files()) == 0
 }
 
 // Records counts what this node holds that is not deleted, hints included.

@@ -19,6 +19,7 @@ type driver struct {
 	records atomic.Int64
 	bytes   atomic.Int64
 	total   atomic.Int64 // records expected
+	handing *handing     // that goes on from attempt to attempt; the driver's goroutine's alone
 	begun   time.Time
 	cancel  context.CancelFunc
 }
@@ -126,6 +127,7 @@ const (
 // carryOut tries the session until it has ended one way or the other.
 func (m *Manager) carryOut(ctx context.Context, d *driver) {
 	s := d.session
+	stall := newStandstill(m.cfg.StallTime)
 	for wait := newBackoff(50*time.Millisecond, 2*time.Second); ; {
 		err := m.attempt(ctx, d)
 		if err == nil {
@@ -136,9 +138,15 @@ func (m *Manager) carryOut(ctx context.Context, d *driver) {
 		}
 		m.log.Info("transfer attempt ended", "transfer", s.ID, "partition", s.Partition, "kind", s.Kind, "to", s.To, "err", err)
 		d.enter("waiting")
+		if stall.over(d.records.Load(), time.Now()) {
+			m.giveUp(ctx, &s, err)
+		}
 		if !wait.sleep(ctx) {
 			break
 		}
+	}
+	if d.handing != nil {
+		d.handing.forget()
 	}
 	// An attempt whose proposal could not be noted has left the gates sealed.
 	if committed, over := m.ended(&s); over && !committed {
@@ -160,10 +168,10 @@ func (m *Manager) attempt(ctx context.Context, d *driver) error {
 	if _, over := m.ended(&s); over {
 		return nil
 	}
-	d.records.Store(0)
-	d.bytes.Store(0)
-	d.total.Store(0)
 	if s.Kind == ring.StepAdd {
+		d.records.Store(0)
+		d.bytes.Store(0)
+		d.total.Store(0)
 		return m.fill(ctx, d)
 	}
 	return m.hand(ctx, d)

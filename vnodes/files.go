@@ -60,7 +60,7 @@ func (m *Manager) find(name string) error {
 		return err
 	case isStaging:
 		_, session, _ := strings.Cut(stem, ".")
-		if m.arrived[session] != nil {
+		if m.arrived[session] != nil || m.parkFound(session) {
 			return nil
 		}
 		return m.storage.Remove(name)

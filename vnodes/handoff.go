@@ -32,6 +32,29 @@ type handoffOpen struct {
 	Services []string    `json:"services"`        // that send records
 	Bytes    int64       `json:"bytes,omitempty"` // of stage and merge: about how much
 	For      ring.NodeID `json:"for,omitempty"`   // of keep
+
+	// Resume, of stage, asks the receiver to keep what an earlier stream of the session has
+	// brought, and to answer with a handoffKept.
+	Resume bool                `json:"resume,omitempty"`
+	Since  map[string]logPoint `json:"since,omitempty"` // by service: from where on the sender's log has what it will send as tail
+}
+
+// handoffKept tells the sender what it need not send again.
+type handoffKept struct {
+	Services map[string]keptRecords `json:"services,omitempty"`
+}
+
+// keptRecords is what a receiver has of a service from earlier streams.
+type keptRecords struct {
+	Key   []byte    `json:"key,omitempty"`   // all that the sender folded up to this key; empty if that is not known any more
+	Since *logPoint `json:"since,omitempty"` // what changed at the sender before this is in it too; nil if not known
+}
+
+// logPoint is a place in a node's commit log, as of one store's file.
+type logPoint struct {
+	Log  string `json:"log"`
+	File uint64 `json:"file,string"`
+	At   uint64 `json:"at,string"`
 }
 
 type handoffEnd struct {

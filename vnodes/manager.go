@@ -42,6 +42,8 @@ type Transfers interface {
 	// Commit ends s as done. A nil error means that it is committed and known here; any other
 	// tells nothing about whether it was.
 	Commit(ctx context.Context, s Session) error
+	// Abort asks for the end of s without effect; reason is for people.
+	Abort(ctx context.Context, s Session, reason string) error
 	// LeaderContact is the time since a leader was last heard of.
 	LeaderContact() time.Duration
 	// Others are the other members, up or not, that may hold hints for this node.
@@ -94,6 +96,11 @@ type Config struct {
 	AcceptLoss bool  // slots with one replica do without hints that cannot be had
 	HintBytes  int64 // of hints that the node sends in a second; 64 MiB if zero
 
+	// Rates are the bytes of transfers that the node may receive and send in a second now;
+	// less than 1 for as many as it can. Nil for no limit.
+	Rates func() (in, out int64)
+
+	StallTime   time.Duration // after which attempts that bring nothing end their session; 1 min if zero
 	SealTimeout time.Duration // how long a seal waits for READY; 2 s if zero
 	ChunkBytes  int           // of a handoff chunk; 256 KiB if zero
 	SettleTime  time.Duration // after which no request is under way that a slot has answered; 5 s if zero
@@ -151,6 +158,8 @@ type Manager struct {
 	standIn   uint64        // the newest time of a stamp issued as a fallback
 	soleTime  atomic.Uint64 // the newest time met in records of a service with one replica
 	hintRate  *rate
+	inRate    *throttle // of transfers
+	outRate   *throttle
 
 	wake      chan struct{} // one slot: a driver has ended, there may be more to drive
 	installMu sync.Mutex    // held while slots change hands: to install a ring, to drop what has left
@@ -171,6 +180,7 @@ type Manager struct {
 	drivers   map[string]*driver         // by session, and by purpose
 	arrived   map[string]*arrival        // sessions that this node holds ready, by id
 	incoming  map[string]*incoming       // streams that fill staging files, by session id
+	parked    map[string]*staged         // what streams that broke have staged, by session id
 	proposals map[ring.Partition]Session // sessions that this node may have committed: it answers nothing for them
 }
 
@@ -183,7 +193,7 @@ func Open(cfg Config) (*Manager, error) {
 		catchUps: make(map[vnodeID]struct{}), waiting: make(map[vnodeID]hintWait), wake: make(chan struct{}, 1),
 		claims: make(map[ring.NodeID]*claim), asking: make(chan struct{}, 1), handing: make(chan struct{}, 1), born: time.Now(),
 		drivers: make(map[string]*driver), proposals: make(map[ring.Partition]Session),
-		arrived: make(map[string]*arrival), incoming: make(map[string]*incoming),
+		arrived: make(map[string]*arrival), incoming: make(map[string]*incoming), parked: make(map[string]*staged),
 		repairs: make(map[vnodeID]*repair), faults: newFaults(),
 	}
 	if m.log == nil {
@@ -193,7 +203,13 @@ func Open(cfg Config) (*Manager, error) {
 		m.now = time.Now
 	}
 	m.cfg.SealTimeout = defaulted(cfg.SealTimeout, 2*time.Second)
+	m.cfg.StallTime = defaulted(cfg.StallTime, time.Minute)
 	m.cfg.ChunkBytes = defaulted(cfg.ChunkBytes, 256<<10)
+	if m.cfg.Rates == nil {
+		m.cfg.Rates = func() (in, out int64) { return 0, 0 }
+	}
+	m.inRate = &throttle{limit: func() int64 { in, _ := m.cfg.Rates(); return in }}
+	m.outRate = &throttle{limit: func() int64 { _, out := m.cfg.Rates(); return out }}
 	m.hintRate = &rate{perSecond: defaulted(cfg.HintBytes, 64<<20)}
 	m.cfg.SettleTime = defaulted(cfg.SettleTime, 5*time.Second)
 	m.cfg.CompareEvery = defaulted(cfg.CompareEvery, 10*time.Minute)
@@ -333,6 +349,11 @@ func (m *Manager) Close() error {
 	}
 	for _, a := range m.arrived {
 		for _, st := range a.stores {
+			errs = append(errs, st.Close())
+		}
+	}
+	for _, s := range m.parked {
+		for _, st := range s.stores {
 			errs = append(errs, st.Close())
 		}
 	}

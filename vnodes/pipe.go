@@ -19,6 +19,7 @@ type pipe struct {
 	unwatch     func() bool // stops watching the context that st ends with
 	head        wire.Header // what all frames have in common
 	sent, heard uint64      // ids of the last frame sent and answered
+	waits       []ackWait   // in the order of their ids
 }
 
 // dialPipe opens a stream to node that asks for op, and breaks when ctx ends.
@@ -38,6 +39,34 @@ func (m *Manager) dialPipe(ctx context.Context, node ring.NodeID, op wire.Op, p 
 func (p *pipe) close() {
 	p.unwatch()
 	_ = p.st.Close() // it has said what it had to say
+}
+
+// ackWait is called when the frame id is answered.
+type ackWait struct {
+	id uint64
+	fn func()
+}
+
+// whenHeard calls fn when all that is sent is answered, on the goroutine that sends.
+func (p *pipe) whenHeard(fn func()) {
+	if p.heard == p.sent {
+		fn()
+		return
+	}
+	p.waits = append(p.waits, ackWait{p.sent, fn})
+}
+
+// drain waits until everything sent is answered.
+func (p *pipe) drain() error {
+	for p.heard < p.sent {
+		if err := p.st.SetDeadline(time.Now().Add(pipeTimeout)); err != nil {
+			return err
+		}
+		if _, err := p.hear(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // chunk sends writes of a service.
@@ -94,5 +123,9 @@ func (p *pipe) hear() (wire.Frame, error) {
 		return f, wire.Errorf(wire.Internal, "answer %d instead of %d", f.ID, p.heard+1)
 	}
 	p.heard++
+	for len(p.waits) > 0 && p.waits[0].id <= p.heard {
+		p.waits[0].fn()
+		p.waits = p.waits[1:]
+	}
 	return f, nil
 }

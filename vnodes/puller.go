@@ -105,6 +105,9 @@ func (m *Manager) pull(ctx context.Context, d *driver, from ring.NodeID, service
 		if err != nil {
 			return false, err
 		}
+		if !m.inRate.pass(ctx, len(f.Body)) {
+			return false, ctx.Err()
+		}
 		got[svc.Name] += int64(n)
 		d.records.Add(int64(n))
 		d.bytes.Add(int64(len(f.Body)))
@@ -198,6 +201,9 @@ func (m *Manager) sendRecords(ctx context.Context, st Stream, f *wire.Frame) err
 		b := batch{limit: m.cfg.ChunkBytes, flush: func(writes []Write) error {
 			if err := m.passed(wire.PullChunk); err != nil {
 				return err
+			}
+			if !m.outRate.pass(ctx, bytesOf(writes)) {
+				return ctx.Err()
 			}
 			end.Records[name] += int64(len(writes))
 			if err := st.SetDeadline(time.Now().Add(pipeTimeout)); err != nil {

@@ -51,22 +51,19 @@ type receiver struct {
 	open     handoffOpen
 	p        ring.Partition
 	services map[uint32]*service
-	staging  map[string]Store  // of modeStage
+	staging  *staged           // of modeStage
 	merging  map[string]*vnode // of modeMerge: as they were at the beginning
 	ready    bool              // all is verified and noted: nothing may follow
 }
 
 // receive serves a handoff stream.
 func (m *Manager) receive(ctx context.Context, answer *answerer, first *wire.Frame) {
-	rc := &receiver{
-		m: m, p: ring.Partition(first.Partition), services: make(map[uint32]*service),
-		staging: make(map[string]Store),
-	}
-	defer rc.close()
+	rc := &receiver{m: m, p: ring.Partition(first.Partition), services: make(map[uint32]*service), staging: newStaged()}
 	if err := rc.begin(ctx, answer.st, first); err != nil {
 		answer.fail(first, err)
 		return
 	}
+	var kept []byte
 	if rc.open.Mode == modeStage {
 		leave, err := m.enterSession(rc, answer.st)
 		if err != nil {
@@ -74,14 +71,17 @@ func (m *Manager) receive(ctx context.Context, answer *answerer, first *wire.Fra
 			return
 		}
 		defer leave()
+		kept = rc.kept()
 	}
 	if err := m.passed(wire.TargetOpened); err != nil {
 		answer.fail(first, err)
 		return
 	}
-	if err := answer.ok(first, nil); err != nil {
+	if err := answer.ok(first, kept); err != nil {
 		return
 	}
+	acks := newAcks(answer, rc)
+	defer acks.end()
 	for {
 		if err := answer.st.SetDeadline(time.Now().Add(2 * pipeTimeout)); err != nil {
 			return
@@ -90,12 +90,10 @@ func (m *Manager) receive(ctx context.Context, answer *answerer, first *wire.Fra
 		if err != nil {
 			return // the sender has what it wanted, or tries again
 		}
-		if err := rc.take(&f); err != nil {
-			m.log.Info("handoff refused", "transfer", rc.open.Session.ID, "partition", rc.p, "err", err)
-			answer.fail(&f, err)
+		if !acks.add(&f, rc.take(&f)) {
 			return
 		}
-		if err := answer.ok(&f, nil); err != nil {
+		if f.Kind == wire.KindChunk && f.Flags&wire.FlagSealed == 0 && rc.open.Session.ID != "" && !m.inRate.pass(ctx, len(f.Body)) {
 			return
 		}
 	}
@@ -186,57 +184,29 @@ func (rc *receiver) stillWhole() error {
 	return nil
 }
 
-// enterSession makes this stream the only one of its session and clears what an
-// earlier one has staged. leave must be called when the stream has ended.
-func (m *Manager) enterSession(rc *receiver, st Stream) (leave func(), err error) {
-	id := rc.open.Session.ID
-	in := &incoming{st: st, done: make(chan struct{})}
-	for {
-		m.mu.Lock()
-		other := m.incoming[id]
-		if other == nil {
-			m.incoming[id] = in
-			m.mu.Unlock()
-			break
-		}
-		m.mu.Unlock()
-		_ = other.st.Close()
-		<-other.done
-	}
-	leave = func() {
-		m.mu.Lock()
-		delete(m.incoming, id)
-		m.mu.Unlock()
-		close(in.done)
-	}
-	if err := m.discardAll(rc.p); err != nil {
-		leave()
-		return nil, err
-	}
-	for _, svc := range rc.services {
-		if err := m.storage.Remove(stagingFile(svc, rc.p, id)); err != nil {
-			leave()
-			return nil, err
-		}
-	}
-	return leave, nil
-}
-
-// discardAll forgets what is staged for p: another session has begun, so that of
-// any other has ended without effect; or the same one begins anew, and its source has
-// not proposed.
-func (m *Manager) discardAll(p ring.Partition) error {
+// discardAll forgets what is staged for p, but for session but: another session has
+// begun, so that of any other has ended without effect.
+func (m *Manager) discardAll(p ring.Partition, but string) error {
 	m.mu.Lock()
 	var old []string
 	for id, a := range m.arrived {
-		if a.note.Session.Partition == p {
+		if a.note.Session.Partition == p && id != but {
 			old = append(old, id)
+		}
+	}
+	var stale []string
+	for id, s := range m.parked {
+		if s.session.Partition == p && id != but {
+			stale = append(stale, id)
 		}
 	}
 	m.mu.Unlock()
 	var errs []error
 	for _, id := range old {
 		errs = append(errs, m.discard(id))
+	}
+	for _, id := range stale {
+		errs = append(errs, m.dropParked(id))
 	}
 	return errors.Join(errs...)
 }
@@ -280,36 +250,41 @@ func (m *Manager) discardEnded() {
 			m.log.Warn("ended session not discarded", "transfer", n.Session.ID, "err", err)
 		}
 	}
+	m.dropEndedParked()
 }
 
-// take handles one frame.
-func (rc *receiver) take(f *wire.Frame) error {
-	if rc.ready {
-		return wire.Errorf(wire.BadRequest, "a frame behind the end")
+// take handles one frame. What it returns tells when that is done, and how.
+func (rc *receiver) take(f *wire.Frame) (done <-chan error) {
+	if f.Kind == wire.KindRequest && f.Flags&wire.FlagLast != 0 && !rc.ready {
+		return settled(rc.end(f))
 	}
-	if f.Kind == wire.KindRequest && f.Flags&wire.FlagLast != 0 {
-		return rc.end(f)
+	svc, writes, err := rc.records(f)
+	if err != nil {
+		return settled(err)
 	}
+	if rc.open.Mode == modeStage {
+		return rc.stage(svc, writes)
+	}
+	return settled(rc.merge(svc, writes))
+}
+
+// records are those of a chunk.
+func (rc *receiver) records(f *wire.Frame) (*service, []Write, error) {
 	svc := rc.services[f.Service]
-	if f.Kind != wire.KindChunk || svc == nil {
-		return wire.Errorf(wire.BadRequest, "unexpected frame of kind %d for service %d", f.Kind, f.Service)
+	switch {
+	case rc.ready:
+		return nil, nil, wire.Errorf(wire.BadRequest, "a frame behind the end")
+	case f.Kind != wire.KindChunk || svc == nil:
+		return nil, nil, wire.Errorf(wire.BadRequest, "unexpected frame of kind %d for service %d", f.Kind, f.Service)
 	}
 	writes, err := ParseWrites(f.Body)
 	if err != nil {
-		return wire.Errorf(wire.BadRequest, "%v", err)
+		return nil, nil, wire.Errorf(wire.BadRequest, "%v", err)
 	}
 	for i := range writes {
 		rc.m.follow(svc, writes[i].Record.Stamp.Time)
 	}
-	if err := rc.passed(wire.TargetChunk); err != nil {
-		return err
-	}
-	if rc.open.Mode == modeStage {
-		err = rc.stage(svc, writes)
-	} else {
-		err = rc.merge(svc, writes)
-	}
-	return errors.Join(err, rc.passed(wire.TargetStored))
+	return svc, writes, rc.passed(wire.TargetChunk)
 }
 
 // passed is Manager.passed for a session, as against hints.
@@ -318,25 +293,6 @@ func (rc *receiver) passed(p wire.Failpoint) error {
 		return nil
 	}
 	return rc.m.passed(p)
-}
-
-// stage writes a chunk into the session's file. Later records replace earlier
-// ones: the source sends each key's newest last.
-func (rc *receiver) stage(svc *service, writes []Write) error {
-	if err := rc.m.writable("the records were not taken"); err != nil {
-		return err
-	}
-	st := rc.staging[svc.Name]
-	if st == nil {
-		id := rc.m.identity(svc, rc.p, "")
-		id.Session = rc.open.Session.ID
-		var err error
-		if st, err = rc.m.storage.Create(id, stagingFile(svc, rc.p, id.Session)); err != nil {
-			return err
-		}
-		rc.staging[svc.Name] = st
-	}
-	return appendWait(st, writes)
 }
 
 func appendWait(st Store, writes []Write) error {
@@ -406,12 +362,16 @@ func (rc *receiver) end(f *wire.Frame) error {
 	if err := json.Unmarshal(f.Body, &end); err != nil {
 		return wire.Errorf(wire.BadRequest, "%v", err)
 	}
+	if err := rc.staging.sync(); err != nil {
+		return err
+	}
 	for name, want := range end.Digests {
 		var have Digest
-		if st := rc.staging[name]; st != nil {
+		if st := rc.staging.stores[name]; st != nil {
 			have = st.Digest()
 		}
 		if have != want {
+			rc.staging.wrote(name, nil, errors.New("it differs from the source's")) // nobody goes on with it
 			return wire.Errorf(wire.Conflict, "service %s: the copy has %d records (sum %x), the source %d (%x)",
 				name, have.Records, have.Sum, want.Records, want.Sum)
 		}
@@ -425,9 +385,9 @@ func (rc *receiver) end(f *wire.Frame) error {
 		return fmt.Errorf("note that the session is ready: %w", err)
 	}
 	rc.m.mu.Lock()
-	rc.m.arrived[note.Session.ID] = &arrival{note: note, stores: rc.staging}
+	rc.m.arrived[note.Session.ID] = &arrival{note: note, stores: rc.staging.stores}
 	rc.m.mu.Unlock()
-	rc.staging, rc.ready = nil, true
+	rc.staging, rc.ready = newStaged(), true
 	if err := rc.m.passed(wire.TargetReady); err != nil {
 		return err
 	}
@@ -436,13 +396,4 @@ func (rc *receiver) end(f *wire.Frame) error {
 		return errors.Join(wire.Errorf(wire.Conflict, "session %s was aborted", note.Session.ID), rc.m.discard(note.Session.ID))
 	}
 	return nil
-}
-
-// close gives up what was staged and is not ready.
-func (rc *receiver) close() {
-	for _, st := range rc.staging {
-		if err := st.Drop(); err != nil {
-			rc.m.log.Warn("staging file not removed", "partition", rc.p, "err", err)
-		}
-	}
 }

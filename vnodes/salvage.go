@@ -21,7 +21,7 @@ func (d *Disk) salvage(a *aside, take func([]Write) error) error {
 	if err != nil || a.file == 0 {
 		return err
 	}
-	return d.log.salvage(a.file, a.from, take)
+	return d.log.salvage(a.file, a.from, func(_ position, writes []Write) error { return take(writes) })
 }
 
 // salvageFile reads all leaf pages, whichever tree they are or were in.
@@ -86,9 +86,9 @@ func (p *boltPage) salvage() (writes []Write) {
 	return writes
 }
 
-// salvage calls take with the writes of every whole entry of file from position
-// from on.
-func (l *commitLog) salvage(file uint64, from position, take func([]Write) error) error {
+// salvage calls take with the writes of every whole entry of file in the segments from
+// that of position from on, and where the entry is.
+func (l *commitLog) salvage(file uint64, from position, take func(position, []Write) error) error {
 	var failed error
 	for _, s := range l.segments() {
 		if s.number < from.segment() {
@@ -99,12 +99,12 @@ func (l *commitLog) salvage(file uint64, from position, take func([]Write) error
 			return fmt.Errorf("salvage: %w", err)
 		}
 		scan := segmentScan{number: s.number, seed: entrySeed(l.id, s.number), b: b, known: true}
-		scan.visit = func(of uint64, _ position, payload []byte) {
+		scan.visit = func(of uint64, at position, payload []byte) {
 			if of != file || failed != nil {
 				return
 			}
 			if writes, err := ParseWrites(payload); err == nil {
-				failed = take(writes)
+				failed = take(at, writes)
 			}
 		}
 		scan.run()

@@ -1,10 +1,12 @@
 package vnodes
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/ringcore/ringcore/dataplane/wire"
@@ -17,22 +19,51 @@ const (
 	leaderContact = 500 * time.Millisecond // a switch is proposed only with a leader heard of since
 )
 
-// handing is one attempt to hand a partition's data on: the source's side of a
-// move, a swap or a drop.
+// handing is the source's side of a move, a swap or a drop. When an attempt breaks off
+// it stays, so that the next one goes on where the target has acknowledged the records;
+// see resume.go. Its driver's alone.
 type handing struct {
-	m        *Manager
-	d        *driver
-	vnodes   []*vnode
-	tails    []*tail
-	started  int // of vnodes: told that a handoff starts
+	m     *Manager
+	d     *driver
+	parts []*part
+
+	// of the attempt under way
 	pipes    []*pipe
+	started  int  // of parts: told that a handoff starts
+	sealed   bool // writers wait
 	proposed bool // what becomes of it is no longer this attempt's to say
+}
+
+// part is one service's share of a handing.
+type part struct {
+	v      *vnode
+	tail   *tail
+	since  *logPoint           // before the tail began; nil if there is no log
+	folded []byte              // all up to this key is acknowledged by the target
+	whole  bool                // everything has been folded and acknowledged
+	taken  map[string]struct{} // keys of the tail that are sent and not acknowledged yet
 }
 
 // hand runs one attempt: fold, tail, seal, propose, settle.
 func (m *Manager) hand(ctx context.Context, d *driver) error {
-	h := &handing{m: m, d: d}
-	defer h.release()
+	if d.handing != nil && !d.handing.usable() {
+		d.handing.forget()
+	}
+	if d.handing == nil {
+		d.handing = &handing{m: m, d: d}
+		d.records.Store(0)
+		d.bytes.Store(0)
+		d.total.Store(0)
+	}
+	h := d.handing
+	h.pipes, h.started, h.sealed, h.proposed = nil, 0, false, false
+	err := h.attempt(ctx)
+	h.release(ctx, err)
+	return err
+}
+
+func (h *handing) attempt(ctx context.Context) error {
+	m, d := h.m, h.d
 	if err := m.hold(m.rings.Ring().Epoch); err != nil { // in which the session is open: without it a restart could not judge how it ended
 		return err
 	}
@@ -43,8 +74,8 @@ func (m *Manager) hand(ctx context.Context, d *driver) error {
 		return err
 	}
 	d.enter("fold")
-	for i := range h.vnodes {
-		if err := h.fold(i); err != nil {
+	for _, x := range h.parts {
+		if err := h.fold(ctx, x); err != nil {
 			return fmt.Errorf("send records: %w", err)
 		}
 	}
@@ -53,7 +84,7 @@ func (m *Manager) hand(ctx context.Context, d *driver) error {
 	}
 	d.enter("tail")
 	for round := 0; round < tailRounds; round++ {
-		n, err := h.sendTails()
+		n, err := h.sendTails(ctx)
 		if err = errors.Join(err, m.passed(wire.SourceTail)); err != nil {
 			return fmt.Errorf("send changes: %w", err)
 		}
@@ -66,7 +97,7 @@ func (m *Manager) hand(ctx context.Context, d *driver) error {
 			return ctx.Err()
 		}
 	}
-	err := h.seal()
+	err := h.seal(ctx)
 	if err == nil {
 		err = ctx.Err()
 	}
@@ -80,52 +111,66 @@ func (m *Manager) hand(ctx context.Context, d *driver) error {
 	return m.settle(ctx, d)
 }
 
-// open starts the tails and opens a stream to each target.
+// open starts the tails, unless an attempt before has, and opens a stream to each target.
 func (h *handing) open(ctx context.Context) error {
 	s, r := h.d.session, h.m.rings.Ring()
-	services := h.m.involved(&s, r)
-	names := make([]string, 0, len(services))
-	for _, svc := range services {
-		v, werr := h.m.openSlot(svc, s.Partition, 0)
-		if werr != nil {
-			return werr
+	if h.parts == nil {
+		for _, svc := range h.m.involved(&s, r) {
+			v, werr := h.m.openSlot(svc, s.Partition, 0)
+			if werr != nil {
+				h.forget()
+				return werr
+			}
+			h.parts = append(h.parts, &part{v: v, since: h.m.logPoint(v), tail: v.follow(), taken: make(map[string]struct{})})
 		}
-		names = append(names, svc.Name)
-		h.vnodes = append(h.vnodes, v)
-		h.tails = append(h.tails, v.follow())
-		if err := errors.Join(v.check(), h.mayStart(v, s.To)); err != nil {
+	}
+	for _, x := range h.parts {
+		if err := errors.Join(x.v.check(), h.mayStart(x.v, s.To)); err != nil {
 			return err
 		}
 		h.started++
 	}
-	if len(services) == 0 {
+	if len(h.parts) == 0 {
 		return nil // a change of places that moves nobody's data
 	}
-	mode := modeStage
-	if s.Kind == ring.StepDrop {
-		mode = modeMerge
-	}
-	body, err := json.Marshal(handoffOpen{Mode: mode, Session: s, Services: names, Bytes: h.size()})
-	if err != nil {
-		return err
+	if s.Kind != ring.StepDrop {
+		return h.openStage(ctx, s.To)
 	}
 	for _, to := range s.targets(r) {
-		p, err := h.m.dialPipe(ctx, to, wire.OpHandoff, s.Partition, s.Gen)
-		if err != nil {
-			return fmt.Errorf("reach %s: %w", to, err)
-		}
-		h.pipes = append(h.pipes, p)
-		if _, err := p.ask(0, body, pipeTimeout); err != nil {
-			return fmt.Errorf("%s: %w", to, err)
+		if _, err := h.dial(ctx, to, handoffOpen{Mode: modeMerge}); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
+// dial opens a stream to a target and returns what that answers.
+func (h *handing) dial(ctx context.Context, to ring.NodeID, open handoffOpen) ([]byte, error) {
+	s := h.d.session
+	open.Session, open.Bytes = s, h.size()
+	for _, x := range h.parts {
+		open.Services = append(open.Services, x.v.svc.Name)
+	}
+	body, err := json.Marshal(open)
+	if err != nil {
+		return nil, err
+	}
+	p, err := h.m.dialPipe(ctx, to, wire.OpHandoff, s.Partition, s.Gen)
+	if err != nil {
+		return nil, fmt.Errorf("reach %s: %w", to, err)
+	}
+	h.pipes = append(h.pipes, p)
+	f, err := p.ask(0, body, pipeTimeout)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", to, err)
+	}
+	return f.Body, nil
+}
+
 // size is about how many bytes the records have.
 func (h *handing) size() (n int64) {
-	for _, v := range h.vnodes {
-		n += v.store.Digest().Bytes
+	for _, x := range h.parts {
+		n += x.v.store.Digest().Bytes
 	}
 	return n
 }
@@ -156,35 +201,65 @@ func (h *handing) hangUp() {
 	}
 }
 
-func (h *handing) release() {
+// release ends an attempt, which ended with err.
+func (h *handing) release(ctx context.Context, err error) {
 	h.hangUp()
-	for i, v := range h.vnodes {
-		v.unfollow(h.tails[i])
-		if i < h.started && !h.proposed {
-			v.do(func(v *vnode) { v.tellHandoff(h.d.session.To, false) })
+	for _, x := range h.parts[:h.started] {
+		if !h.proposed {
+			x.v.do(func(v *vnode) { v.tellHandoff(h.d.session.To, false) })
 		}
+	}
+	if err == nil || h.proposed || ctx.Err() != nil || !h.resumes(err) {
+		h.forget()
+		return
+	}
+	for _, x := range h.parts {
+		x.tail.give(x.taken)
+		x.taken = make(map[string]struct{})
 	}
 }
 
-// fold sends every record that was durable when it passes. What changes
-// meanwhile is in the tail.
-func (h *handing) fold(i int) error {
-	v := h.vnodes[i]
+// fold sends every record that was durable when it passes, from where the target has
+// acknowledged them on. What changes meanwhile is in the tail.
+func (h *handing) fold(ctx context.Context, x *part) error {
+	if x.whole {
+		return nil
+	}
+	v := x.v
 	if err := v.store.Sync(); err != nil { // what was appended before the tail began
 		return err
 	}
-	h.d.total.Add(v.store.Digest().Records)
-	b := batch{limit: h.m.cfg.ChunkBytes, flush: func(writes []Write) error { return h.send(v, writes) }}
-	if err := v.store.Ascend(nil, b.add); err != nil {
+	var from []byte
+	if x.folded == nil {
+		h.d.total.Add(v.store.Digest().Records)
+	} else {
+		from = append(bytes.Clone(x.folded), 0)
+	}
+	b := batch{limit: h.m.cfg.ChunkBytes, flush: func(writes []Write) error {
+		if err := h.send(ctx, v, writes); err != nil {
+			return err
+		}
+		key := writes[len(writes)-1].Key
+		h.onAck(func() { x.folded = key })
+		return nil
+	}}
+	if err := v.store.Ascend(from, b.add); err != nil {
 		return err
 	}
-	return b.end()
+	if err := b.end(); err != nil {
+		return err
+	}
+	h.onAck(func() { x.whole = true })
+	return nil
 }
 
 // send sends writes to every target.
-func (h *handing) send(v *vnode, writes []Write) error {
+func (h *handing) send(ctx context.Context, v *vnode, writes []Write) error {
 	if err := h.m.passed(wire.SourceChunk); err != nil {
 		return err
+	}
+	if !h.sealed && !h.m.outRate.pass(ctx, bytesOf(writes)*len(h.pipes)) {
+		return ctx.Err()
 	}
 	for _, p := range h.pipes {
 		if err := p.chunk(v.svc.id, writes); err != nil {
@@ -196,18 +271,19 @@ func (h *handing) send(v *vnode, writes []Write) error {
 }
 
 // sendTails sends the records whose keys changed since the last call and returns
-// how many they were.
-func (h *handing) sendTails() (int, error) {
+// how many they were. Unless sealed, it waits until the targets have all of them.
+func (h *handing) sendTails(ctx context.Context) (int, error) {
 	total := 0
-	for i, v := range h.vnodes {
-		keys := h.tails[i].take()
+	for _, x := range h.parts {
+		keys := x.tail.take()
+		maps.Copy(x.taken, keys)
 		total += len(keys)
-		if err := v.store.Sync(); err != nil { // then every key's record is durable
+		if err := x.v.store.Sync(); err != nil { // then every key's record is durable
 			return 0, err
 		}
-		b := batch{limit: h.m.cfg.ChunkBytes, flush: func(writes []Write) error { return h.send(v, writes) }}
+		b := batch{limit: h.m.cfg.ChunkBytes, flush: func(writes []Write) error { return h.send(ctx, x.v, writes) }}
 		for k := range keys {
-			r, ok, err := v.store.Get([]byte(k))
+			r, ok, err := x.v.store.Get([]byte(k))
 			if err != nil {
 				return 0, err
 			}
@@ -219,24 +295,39 @@ func (h *handing) sendTails() (int, error) {
 			return 0, err
 		}
 	}
+	if h.sealed {
+		return total, nil
+	}
+	for _, p := range h.pipes {
+		if err := p.drain(); err != nil {
+			return 0, err
+		}
+	}
+	for _, x := range h.parts {
+		clear(x.taken)
+	}
 	return total, nil
 }
 
 // seal holds the commands, sends the rest and waits until every target says that
 // it has what is here. The writers wait meanwhile: it takes SealTimeout at most.
-func (h *handing) seal() error {
+func (h *handing) seal(ctx context.Context) error {
 	h.d.enter("sealed")
+	h.sealed = true
+	for _, p := range h.pipes {
+		p.head.Flags |= wire.FlagSealed
+	}
 	late := time.AfterFunc(h.m.cfg.SealTimeout, h.hangUp)
 	defer late.Stop()
 	if err := errors.Join(h.change(serving, sealed), h.m.passed(wire.SourceSealed)); err != nil {
 		return err
 	}
-	if _, err := h.sendTails(); err != nil {
+	if _, err := h.sendTails(ctx); err != nil {
 		return err
 	}
 	end := handoffEnd{Digests: make(map[string]Digest)}
-	for _, v := range h.vnodes {
-		end.Digests[v.svc.Name] = v.store.Digest()
+	for _, x := range h.parts {
+		end.Digests[x.v.svc.Name] = x.v.store.Digest()
 	}
 	body, err := json.Marshal(end)
 	if err = errors.Join(err, h.m.passed(wire.SourceEnded)); err != nil {
@@ -253,13 +344,13 @@ func (h *handing) seal() error {
 // change brings all vnodes from one phase to the next; those that have made the
 // step before stay where they are.
 func (h *handing) change(from, to phase) error {
-	for _, v := range h.vnodes {
+	for _, x := range h.parts {
 		done := false
-		if !v.do(func(v *vnode) { done = v.change(from, to) }) {
+		if !x.v.do(func(v *vnode) { done = v.change(from, to) }) {
 			return ErrClosed
 		}
 		if !done {
-			return fmt.Errorf("the vnode of service %s is not in the phase that the transfer found it in", v.svc.Name)
+			return fmt.Errorf("the vnode of service %s is not in the phase that the transfer found it in", x.v.svc.Name)
 		}
 	}
 	return nil
@@ -284,8 +375,8 @@ func (h *handing) propose() error {
 		return err
 	}
 	note := SessionNote{Session: s, State: noteProposed, Digests: make(map[string]Digest)}
-	for _, v := range h.vnodes {
-		note.Digests[v.svc.Name] = v.store.Digest()
+	for _, x := range h.parts {
+		note.Digests[x.v.svc.Name] = x.v.store.Digest()
 	}
 	err := h.m.passed(wire.SourceProposing)
 	if err == nil {
@@ -300,37 +391,4 @@ func (h *handing) propose() error {
 	h.m.mu.Unlock()
 	h.proposed = true
 	return nil
-}
-
-// batch gathers copies of records and flushes them when they are many.
-type batch struct {
-	limit  int
-	flush  func([]Write) error
-	writes []Write
-	size   int
-	err    error
-}
-
-// add has the shape of Store.Ascend's callback; false after an error.
-func (b *batch) add(key []byte, r Record) bool {
-	k := append([]byte(nil), key...)
-	r.Value = append([]byte(nil), r.Value...)
-	b.writes = append(b.writes, Write{Key: k, Record: r})
-	if b.size += len(key) + len(r.Value) + 64; b.size >= b.limit {
-		b.out()
-	}
-	return b.err == nil
-}
-
-func (b *batch) out() {
-	if b.err == nil && len(b.writes) > 0 {
-		b.err = b.flush(b.writes)
-	}
-	b.writes, b.size = nil, 0
-}
-
-// end flushes the rest and returns the first error.
-func (b *batch) end() error {
-	b.out()
-	return b.err
 }

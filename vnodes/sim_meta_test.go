@@ -107,6 +107,8 @@ func (v *view) Commit(ctx context.Context, s Session) error {
 	return err
 }
 
+func (v *view) Abort(_ context.Context, s Session, _ string) error { return v.n.w.end(s.ID, false) }
+
 func (v *view) LeaderContact() time.Duration { return time.Duration(v.contact.Load()) }
 
 func (v *view) Others() []ring.NodeID {

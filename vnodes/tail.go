@@ -1,6 +1,9 @@
 package vnodes
 
-import "sync"
+import (
+	"maps"
+	"sync"
+)
 
 // tail notes the keys that change while a transfer runs. It holds each key once,
 // so it is never larger than the vnode's keys.
@@ -24,6 +27,13 @@ func (t *tail) take() map[string]struct{} {
 	keys := t.keys
 	t.keys = make(map[string]struct{})
 	return keys
+}
+
+// give puts keys back that were taken in vain.
+func (t *tail) give(keys map[string]struct{}) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	maps.Copy(t.keys, keys)
 }
 
 // append is the only way in which a vnode's state changes. The tails come last: a

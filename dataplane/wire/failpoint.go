@@ -67,6 +67,7 @@ const (
 	SourceConcluded Failpoint = "source-concluded" // the gates are open or closed for good
 	SourceConfirmed Failpoint = "source-confirmed" // those who have the slot now have confirmed; the files are still there
 	SourceDropped   Failpoint = "source-dropped"   // the files are gone; the notes of the session are still there
+	SourceGivingUp  Failpoint = "source-giving-up" // attempts bring nothing; it is about to ask for the session's end
 )
 
 // The target of a move, a swap or a drop.
@@ -122,7 +123,7 @@ const (
 func Failpoints() []Failpoint {
 	return []Failpoint{
 		SourceBegun, SourceOpened, SourceChunk, SourceFolded, SourceTail, SourceSealed, SourceEnded, SourceReady,
-		SourceProposing, SourceProposed, SourceCommitted, SourceAborted, SourceConcluded, SourceConfirmed, SourceDropped,
+		SourceProposing, SourceProposed, SourceCommitted, SourceAborted, SourceConcluded, SourceConfirmed, SourceDropped, SourceGivingUp,
 		TargetAsked, TargetOpened, TargetChunk, TargetStored, TargetEnd, TargetVerified, TargetReady,
 		TargetActivating, TargetRenamed, TargetActivated, TargetConfirming,
 		FillBegun, FillChunk, FillStored, FillDone, PullAsked, PullChunk,

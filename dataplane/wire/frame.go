@@ -51,6 +51,7 @@ const (
 	FlagHeld     Flags = 1 << 4 // the sender knows that another node may hold writes for the slot: its owner asks before it answers
 	FlagAhead    Flags = 1 << 6 // with FlagFresh: the times count on from newer ones, whatever the clock says
 	FlagRecords  Flags = 1 << 5 // with OpRead: answer with the records that the query reads, as an effect
+	FlagSealed   Flags = 1 << 7 // a chunk of a handoff for which writers wait: no limit of speed holds it up
 )
 
 // Header precedes every body. It is drawn here as it lies in the 64 bytes, all

@@ -220,6 +220,7 @@ func (l *lonely) Fetch(context.Context, ring.Epoch, ring.NodeID) error     { ret
 func (l *lonely) Sessions() []vnodes.Session                               { return nil }
 func (l *lonely) Outcome(string) (committed, known bool)                   { return false, false }
 func (l *lonely) Commit(context.Context, vnodes.Session) error             { return errAlone }
+func (l *lonely) Abort(context.Context, vnodes.Session, string) error      { return errAlone }
 func (l *lonely) LeaderContact() time.Duration                             { return 0 }
 func (l *lonely) Others() []ring.NodeID                                    { return nil }
 func (l *lonely) Keepers() []ring.NodeID                                   { return nil }
