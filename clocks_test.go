@@ -19,7 +19,7 @@ func (c *wrongClock) set(off time.Duration) { c.off.Store(int64(off)) }
 // what was written through the next one.
 func overwrite(t *testing.T, what string, nodes ...*Node) {
 	t.Helper()
-	for i := range 90 {
+	for i := range 60 {
 		key, value := fmt.Sprint("key", i%10), fmt.Sprint(what, i)
 		o := kv.Options{Timeout: 5 * time.Second}
 		begun := time.Now()
