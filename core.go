@@ -7,7 +7,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -96,7 +95,7 @@ func (c *core) open(first *metadata.State) error {
 	if err := c.openGossip(who); err != nil {
 		return err
 	}
-	c.clocks.Await(c.ctx, c.anybodyUp) // before anything is stamped
+	c.peers.AwaitTime(c.ctx) // before anything is stamped
 	if err := c.openVnodes(filepath.Join(dir, "vnodes"), first != nil); err != nil {
 		return err
 	}
@@ -228,9 +227,6 @@ func (c *core) isCurrent(id ring.NodeID) bool {
 	m, ok := c.meta.State().Member(id)
 	return ok && !m.Gone()
 }
-
-// anybodyUp tells whether another member may be up.
-func (c *core) anybodyUp() bool { return slices.ContainsFunc(c.others(), c.live.MaybeUp) }
 
 // others are the members besides this node that have not left; nil while they are not
 // known.

@@ -61,7 +61,7 @@ func (w *clockWorld) run(d time.Duration) {
 func (w *clockWorld) want(what string, off time.Duration) {
 	w.t.Helper()
 	for n, c := range w.up {
-		if d := c.Now().Sub(time.Now()) - off; d.Abs() > 20*time.Millisecond {
+		if d := time.Until(c.Now()) - off; d.Abs() > 20*time.Millisecond {
 			w.t.Errorf("%s: the time of %s is off by %v, want %v", what, n, d+off, off)
 		}
 	}
@@ -123,7 +123,7 @@ func TestStartTakesTheTimeOfThoseThatAreSure(t *testing.T) {
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
-			w.up["a"].Await(t.Context(), func() bool { return true })
+			w.up["a"].await(t.Context(), func() bool { return true })
 		}()
 		w.run(4 * tendEvery)
 		<-done
@@ -267,7 +267,7 @@ func TestAwaitTheTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		took := func(ctx context.Context, anybody bool) time.Duration {
 			began := time.Now()
-			NewClocks(nil).Await(ctx, func() bool { return anybody })
+			NewClocks(nil).await(ctx, func() bool { return anybody })
 			return time.Since(began)
 		}
 		stopped, stop := context.WithCancelCause(t.Context())
@@ -284,8 +284,8 @@ func TestPeersTellTheTime(t *testing.T) {
 	theirs.adjust([]ring.NodeID{})
 	b := serveTCP(t, "127.0.0.1:0", ServerConfig{Identity: identity("b"), Requests: echo, Clocks: theirs})
 	own := NewClocks(nil)
-	dialPeers(t, PeersConfig{Clocks: own, Members: func() []ring.NodeID { return []ring.NodeID{"b"} }}, b)
-	own.Await(soon(t), func() bool { return true })
+	p := dialPeers(t, PeersConfig{Clocks: own, Members: func() []ring.NodeID { return []ring.NodeID{"b"} }}, b)
+	p.AwaitTime(soon(t))
 	if d := own.Now().Sub(theirs.Now()); d.Abs() > clockSlack {
 		t.Errorf("%v apart", d)
 	}
