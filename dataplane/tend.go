@@ -51,7 +51,7 @@ func (p *Peers) AwaitTime(ctx context.Context) {
 func (p *Peers) askTime() {
 	for _, node := range p.cfg.Members() {
 		if p.liveness.Up(node) { // others are probed
-			p.peer(node).probe()
+			p.peer(node).askTime()
 		}
 	}
 }
