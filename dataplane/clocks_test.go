@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"net"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/ringcore/ringcore/dataplane/wire"
 	"github.com/ringcore/ringcore/metadata/ring"
 )
 
@@ -289,4 +292,30 @@ func TestPeersTellTheTime(t *testing.T) {
 	if d := own.Now().Sub(theirs.Now()); d.Abs() > clockSlack {
 		t.Errorf("%v apart", d)
 	}
+}
+
+// A node that gossip knows and that cannot be reached for the time is not taken for down:
+// nobody needed it. It is as soon as somebody does.
+func TestAskingForTheTimeTakesNobodyForDown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var dials atomic.Int32
+		live := NewLiveness("a")
+		live.GossipAlive("b", true)
+		p := NewPeers(PeersConfig{
+			Identity: identity("a"), Liveness: live, Clocks: NewClocks(nil),
+			Members: func() []ring.NodeID { return []ring.NodeID{"b"} },
+			Resolve: func(ring.NodeID) (string, bool) { return "b:1", true },
+			Connect: func(context.Context, string) (net.Conn, error) { dials.Add(1); return nil, errors.New("refused") },
+		})
+		time.Sleep(2 * time.Second)
+		if !live.Up("b") || dials.Load() < 3 {
+			t.Errorf("up %v after %d dials", live.Up("b"), dials.Load())
+		}
+		if _, err := p.Call(t.Context(), "b", wire.Header{Op: wire.OpRead}, nil); err == nil || live.Up("b") {
+			t.Errorf("%v, and b is up %v", err, live.Up("b"))
+		}
+		if err := p.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 }
