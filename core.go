@@ -7,7 +7,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -112,7 +111,7 @@ func (c *core) open(first *metadata.State) error {
 		return err
 	}
 	fresh := first != nil && c.n.id.ClusterID != c.clusterID // else only the metadata is new
-	c.clocks.Await(c.ctx, c.anybodyUp)                       // before anything is stamped
+	c.peers.AwaitTime(c.ctx)                                 // before anything is stamped
 	if err := c.openVnodes(filepath.Join(dir, "vnodes"), fresh); err != nil {
 		return err
 	}
@@ -263,9 +262,6 @@ func (c *core) isCurrent(id ring.NodeID) bool {
 	m, ok := c.meta.State().Member(id)
 	return ok && !m.Gone()
 }
-
-// anybodyUp tells whether another member may be up.
-func (c *core) anybodyUp() bool { return slices.ContainsFunc(c.others(), c.live.MaybeUp) }
 
 // others are the members besides this node that have not left; nil while they are not
 // known.

@@ -196,9 +196,9 @@ func (c *Clocks) becomeSure() {
 	close(c.ok)
 }
 
-// Await returns when this node is sure of the time, or when there is nobody who could
-// tell it: nobody is up, or nobody tells it in time. Then it goes on with what it has.
-func (c *Clocks) Await(ctx context.Context, anybodyUp func() bool) {
+// await returns when this node is sure of the time, when nobody is up who could tell it,
+// or at the limit.
+func (c *Clocks) await(ctx context.Context, anybodyUp func() bool) {
 	limit := time.NewTimer(clockWait)
 	defer limit.Stop()
 	look := time.NewTicker(tendEvery)

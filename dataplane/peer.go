@@ -67,7 +67,7 @@ func (p *peer) startDial() error {
 	if now < p.retryAt {
 		return p.lost
 	}
-	if !p.own.start(p.connect) {
+	if !p.own.start(func() { p.connect(true) }) {
 		return net.ErrClosed
 	}
 	p.dials++
@@ -75,11 +75,12 @@ func (p *peer) startDial() error {
 	return nil
 }
 
-// connect is the life of one connection, on a goroutine of the Peers.
-func (p *peer) connect() {
+// connect is the life of one connection, on a goroutine of the Peers. If nobody needs
+// it, a node that cannot be reached is not taken for down.
+func (p *peer) connect(needed bool) {
 	c, err := p.own.dial(p.own.ctx, p.node, wire.ConnPeer)
 	if err != nil {
-		for _, w := range p.dialFailed(err) {
+		for _, w := range p.dialFailed(err, needed) {
 			w.done(wire.Frame{}, wire.Errorf(wire.Unavailable, "node %s cannot be reached: %v", p.node, err))
 		}
 		return
@@ -124,12 +125,15 @@ func (p *peer) linkUp(l *link) (unsent []waitingCall, first bool) {
 }
 
 // dialFailed notes that a dial came to nothing. Unless there is a connection by now the
-// node is marked failed, and what waited for one is returned.
-func (p *peer) dialFailed(cause error) (waiting []waitingCall) {
+// node is marked failed, if the dial was needed, and what waited for one is returned.
+func (p *peer) dialFailed(cause error, needed bool) (waiting []waitingCall) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.dials--
 	if p.link != nil {
+		return nil
+	}
+	if !needed && len(p.waiting) == 0 {
 		return nil
 	}
 	p.own.broke(p.node, cause)
@@ -146,12 +150,27 @@ func (p *peer) unlink(cause error) {
 	p.own.broke(p.node, cause)
 }
 
-// probe tries to hear from a peer: by a ping if there is a connection, else by making one.
+// probe tries to hear from a peer that is not up: by a ping if there is a
+// connection, else by making one.
 func (p *peer) probe() {
 	p.mu.Lock()
 	l := p.link
 	if l == nil {
 		_ = p.startDial() // too young or closed: the next probe tries again
+	}
+	p.mu.Unlock()
+	if l != nil {
+		l.ping(p.own.pingHeader(), p.ponged)
+	}
+}
+
+// askTime asks the peer what time it is. A connection that is made for that alone says
+// nothing of the node if it comes to nothing.
+func (p *peer) askTime() {
+	p.mu.Lock()
+	l := p.link
+	if l == nil && p.dials == 0 && p.own.start(func() { p.connect(false) }) {
+		p.dials++
 	}
 	p.mu.Unlock()
 	if l != nil {

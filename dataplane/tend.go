@@ -1,6 +1,10 @@
 package dataplane
 
-import "time"
+import (
+	"context"
+	"slices"
+	"time"
+)
 
 // tend looks after all peers until Close: deadlines, silence, and those that are
 // not up. It is the one timer for all requests.
@@ -36,11 +40,18 @@ func (p *Peers) tend() {
 	}
 }
 
+// AwaitTime returns when this node is sure what time it is, or when nobody is up who
+// could tell, or nobody does for a second: then it goes on with what it knows.
+func (p *Peers) AwaitTime(ctx context.Context) {
+	p.probe()
+	p.cfg.Clocks.await(ctx, func() bool { return slices.ContainsFunc(p.cfg.Members(), p.liveness.MaybeUp) })
+}
+
 // askTime asks all members what time it is.
 func (p *Peers) askTime() {
 	for _, node := range p.cfg.Members() {
 		if p.liveness.Up(node) { // others are probed
-			p.peer(node).probe()
+			p.peer(node).askTime()
 		}
 	}
 }

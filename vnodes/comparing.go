@@ -220,10 +220,11 @@ func (c *comparing) ours(key []byte, r *Record) error {
 	return c.gives(key, r)
 }
 
-// tooYoung reports, and counts, a record that may be on its way to the other side.
+// tooYoung reports, and counts, a record that may be on its way to the other side. How
+// old one is that is far ahead of the time its stamp does not say: it is brought at once.
 func (c *comparing) tooYoung(stamps ...Stamp) bool {
 	for _, s := range stamps {
-		if s.Time >= c.young {
+		if s.Time >= c.young && s.Time-c.young < clockSpan(c.m.cfg.SettleTime+farAhead) {
 			c.tally.young++
 			return true
 		}
