@@ -33,7 +33,7 @@ const claimTimeout = 500 * time.Millisecond
 // claim is what this node keeps hints for, of one owner. It is under the manager's mu.
 type claim struct {
 	held      map[vnodeID]struct{}   // noted: hints may be kept. No hint store is there without its entry here
-	sole      map[vnodeID]struct{}   // of held, with one replica: nobody else stands in, and what others had is here
+	sole      map[vnodeID]time.Time  // of held, with one replica: since when nobody else stands in, and what others had is here
 	gathering map[vnodeID][]want     // who waits for that
 	changes   int                    // times that another node has asked for a slot, or one has left held
 	wanted    map[vnodeID][]want     // for the next round
@@ -70,7 +70,7 @@ func (m *Manager) claimOf(owner ring.NodeID) *claim {
 	c := m.claims[owner]
 	if c == nil {
 		c = &claim{
-			held: make(map[vnodeID]struct{}), sole: make(map[vnodeID]struct{}), gathering: make(map[vnodeID][]want),
+			held: make(map[vnodeID]struct{}), sole: make(map[vnodeID]time.Time), gathering: make(map[vnodeID][]want),
 			wanted: make(map[vnodeID][]want), told: make(map[ring.NodeID]uint64),
 		}
 		m.claims[owner] = c
