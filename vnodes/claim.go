@@ -229,8 +229,10 @@ func (m *Manager) spreadClaim(owner ring.NodeID, c *claim, slots map[vnodeID]str
 	if err != nil {
 		return said, err
 	}
-	said = claimSaid{noted: 1, notes: make(map[ring.NodeID][]*holderNote)}
-	said.add(m.holders.of(owner))
+	said = claimSaid{notes: make(map[ring.NodeID][]*holderNote)}
+	if said.add(m.holders.of(owner)); !m.holders.isNewcomer() {
+		said.noted = 1
+	}
 	open := &claimOpen{Owner: owner, Holder: m.node, Note: n, Sole: sole}
 	ctx, cancel := context.WithTimeout(m.ctx, 2*claimTimeout)
 	defer cancel()
@@ -322,6 +324,9 @@ func (m *Manager) serveHolds(ctx context.Context, answer *answerer, f *wire.Fram
 		err = m.holders.put(open.Owner, open.Holder, open.Note)
 	}
 	var known []byte
+	if err == nil && m.holders.isNewcomer() {
+		err = wire.Errorf(wire.Unavailable, "node %s has just joined and does not know yet what the others have noted", m.node)
+	}
 	if err == nil && open.Sole {
 		known, err = json.Marshal(m.holders.of(open.Owner)) // behind the put: of two claims one hears of the other
 	}
