@@ -201,13 +201,6 @@ func (m *Manager) claimRound(owner ring.NodeID, c *claim) (more bool) {
 	return true
 }
 
-// claimSaid is what the members have said to a claim.
-type claimSaid struct {
-	noted int                           // how many have noted it, this node included
-	up    bool                          // somebody can reach the owner
-	notes map[ring.NodeID][]*holderNote // by holder: what they and this node know of the owner's others
-}
-
 // spreadClaim writes down here, then with the members that are up, which slots of
 // owner this node keeps hints for. With sole it asks them whether they can reach the
 // owner, and for the notes that they have of others.
@@ -260,12 +253,6 @@ func (m *Manager) spreadClaim(owner ring.NodeID, c *claim, slots map[vnodeID]str
 	}
 	asked.Wait()
 	return said, nil
-}
-
-func (s *claimSaid) add(notes map[ring.NodeID]*holderNote) {
-	for holder, n := range notes {
-		s.notes[holder] = append(s.notes[holder], n)
-	}
 }
 
 // tell tells node of a holder. It returns the notes that node has of the owner's

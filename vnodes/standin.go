@@ -197,6 +197,19 @@ func (m *Manager) handOver(ctx context.Context, open *claimOpen) error {
 	}
 }
 
+// claimSaid is what the members have said to a claim.
+type claimSaid struct {
+	noted int                           // how many have noted it, this node included
+	up    bool                          // somebody can reach the owner
+	notes map[ring.NodeID][]*holderNote // by holder: what they and this node know of the owner's others
+}
+
+func (s *claimSaid) add(notes map[ring.NodeID]*holderNote) {
+	for holder, n := range notes {
+		s.notes[holder] = append(s.notes[holder], n)
+	}
+}
+
 // otherHolders are the nodes besides this one that notes name as holders for slot id,
 // but for those that have left. m.mu is not held.
 func (m *Manager) otherHolders(id vnodeID, notes map[ring.NodeID][]*holderNote) (others []ring.NodeID) {
