@@ -33,7 +33,7 @@ const claimTimeout = 500 * time.Millisecond
 // claim is what this node keeps hints for, of one owner. It is under the manager's mu.
 type claim struct {
 	held      map[vnodeID]struct{}   // noted: hints may be kept. No hint store is there without its entry here
-	sole      map[vnodeID]struct{}   // of held, with one replica: nobody else stands in, and what others had is here
+	sole      map[vnodeID]time.Time  // of held, with one replica: since when nobody else stands in, and what others had is here
 	gathering map[vnodeID][]want     // who waits for that
 	changes   int                    // times that another node has asked for a slot, or one has left held
 	wanted    map[vnodeID][]want     // for the next round
@@ -70,7 +70,7 @@ func (m *Manager) claimOf(owner ring.NodeID) *claim {
 	c := m.claims[owner]
 	if c == nil {
 		c = &claim{
-			held: make(map[vnodeID]struct{}), sole: make(map[vnodeID]struct{}), gathering: make(map[vnodeID][]want),
+			held: make(map[vnodeID]struct{}), sole: make(map[vnodeID]time.Time), gathering: make(map[vnodeID][]want),
 			wanted: make(map[vnodeID][]want), told: make(map[ring.NodeID]uint64),
 		}
 		m.claims[owner] = c
@@ -201,13 +201,6 @@ func (m *Manager) claimRound(owner ring.NodeID, c *claim) (more bool) {
 	return true
 }
 
-// claimSaid is what the members have said to a claim.
-type claimSaid struct {
-	noted int                           // how many have noted it, this node included
-	up    bool                          // somebody can reach the owner
-	notes map[ring.NodeID][]*holderNote // by holder: what they and this node know of the owner's others
-}
-
 // spreadClaim writes down here, then with the members that are up, which slots of
 // owner this node keeps hints for. With sole it asks them whether they can reach the
 // owner, and for the notes that they have of others.
@@ -229,8 +222,10 @@ func (m *Manager) spreadClaim(owner ring.NodeID, c *claim, slots map[vnodeID]str
 	if err != nil {
 		return said, err
 	}
-	said = claimSaid{noted: 1, notes: make(map[ring.NodeID][]*holderNote)}
-	said.add(m.holders.of(owner))
+	said = claimSaid{notes: make(map[ring.NodeID][]*holderNote)}
+	if said.add(m.holders.of(owner)); !m.holders.isNewcomer() {
+		said.noted = 1
+	}
 	open := &claimOpen{Owner: owner, Holder: m.node, Note: n, Sole: sole}
 	ctx, cancel := context.WithTimeout(m.ctx, 2*claimTimeout)
 	defer cancel()
@@ -258,12 +253,6 @@ func (m *Manager) spreadClaim(owner ring.NodeID, c *claim, slots map[vnodeID]str
 	}
 	asked.Wait()
 	return said, nil
-}
-
-func (s *claimSaid) add(notes map[ring.NodeID]*holderNote) {
-	for holder, n := range notes {
-		s.notes[holder] = append(s.notes[holder], n)
-	}
 }
 
 // tell tells node of a holder. It returns the notes that node has of the owner's
@@ -322,6 +311,9 @@ func (m *Manager) serveHolds(ctx context.Context, answer *answerer, f *wire.Fram
 		err = m.holders.put(open.Owner, open.Holder, open.Note)
 	}
 	var known []byte
+	if err == nil && m.holders.isNewcomer() {
+		err = wire.Errorf(wire.Unavailable, "node %s has just joined and does not know yet what the others have noted", m.node)
+	}
 	if err == nil && open.Sole {
 		known, err = json.Marshal(m.holders.of(open.Owner)) // behind the put: of two claims one hears of the other
 	}

@@ -127,6 +127,9 @@ func (m *Manager) Held(owner ring.NodeID, service uint32, p ring.Partition) bool
 type holdings struct {
 	Held  []heldHint                  `json:"held,omitempty"`  // by the member itself
 	Notes map[ring.NodeID]*holderNote `json:"notes,omitempty"` // by holder: what the member has noted, its own note included
+
+	All      map[ring.NodeID]map[ring.NodeID]*holderNote `json:"all,omitempty"`      // by owner, for who asks about none
+	Newcomer bool                                        `json:"newcomer,omitempty"` // the member does not know what the others have noted
 }
 
 // heldHint says that a node holds hints for a slot.
@@ -138,8 +141,8 @@ type heldHint struct {
 
 // hintsFor is the body of OpHintsFor.
 type hintsFor struct {
-	Owner ring.NodeID `json:"owner"`
-	Asks  ring.NodeID `json:"asks"` // the owner itself, or a member that looks whether its note still holds
+	Owner ring.NodeID `json:"owner"` // empty: about all, asked by a newcomer
+	Asks  ring.NodeID `json:"asks"`  // the owner itself, or a member that looks whether its note still holds
 }
 
 // serveHintsFor lists what is held for a node.
@@ -157,7 +160,12 @@ func (m *Manager) serveHintsFor(answer *answerer, f *wire.Frame) {
 }
 
 func (m *Manager) holdingsFor(owner ring.NodeID) holdings {
-	known := holdings{Notes: m.holders.of(owner)}
+	known := holdings{Newcomer: m.holders.isNewcomer()} // first: what it learns meanwhile does no harm
+	if owner == "" {
+		known.All = m.holders.all()
+		return known
+	}
+	known.Notes = m.holders.of(owner)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	c := m.claims[owner]

@@ -238,6 +238,7 @@ func Open(cfg Config) (*Manager, error) {
 	m.tasks.Go(m.followRing)
 	m.tasks.Go(m.deliverHints)
 	m.tasks.Go(m.tendHolders)
+	m.tasks.Go(m.learnNotes)
 	m.tasks.Go(m.askForHints)
 	m.tasks.Go(m.watchAbsence)
 	m.tasks.Go(m.tendFaults)
@@ -298,6 +299,11 @@ func (m *Manager) openFiles() (err error) {
 	if m.cfg.Memory {
 		m.storage = MemoryStorage()
 		return nil
+	}
+	if missing != nil && !m.transfers.Alone() {
+		if err := m.holders.beNewcomer(); err != nil {
+			return errors.Join(err, m.journal.Close())
+		}
 	}
 	if m.disk, err = OpenDisk(m.cfg.Dir, m.diskOptions()); err != nil {
 		return errors.Join(err, m.journal.Close())

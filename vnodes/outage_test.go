@@ -94,8 +94,7 @@ func (o *outages) restartAll() {
 // them, and no two clocks agree: what was acknowledged, by a fallback too, is read by
 // everybody from then on.
 //
-// It finds what is open (docs/design.md, "Hints", "What is left"), in about every fourth
-// run, so that it is run on its own: `make soak-outages`.
+// `make soak-outages` runs it twenty times: some things show in few runs only.
 func TestRandomOutages(t *testing.T) {
 	if os.Getenv("RINGCORE_SOAK_OUTAGES") == "" {
 		t.Skip("make soak-outages runs it")

@@ -220,7 +220,13 @@ func (m *Manager) missed(svc *service, p ring.Partition, w hintWait, c *census) 
 	if !w.all {
 		need = min(need, w.up)
 	}
-	if got := others - len(c.silent); others > 0 && got < need {
+	got := others - len(c.silent)
+	for node, known := range c.said {
+		if _, silent := c.silent[node]; known.Newcomer && !silent {
+			got--
+		}
+	}
+	if others > 0 && got < need {
 		return fmt.Sprintf("%d of the other %d members must say whether they hold writes for partition %d, and %d can be reached%s", need, others, p, got, lossHint)
 	}
 	return ""

@@ -113,8 +113,8 @@ func (v *view) LeaderContact() time.Duration { return time.Duration(v.contact.Lo
 
 func (v *view) Others() []ring.NodeID {
 	var all []ring.NodeID
-	for id := range v.n.w.nodes {
-		if id != v.n.id {
+	for id, n := range v.n.w.nodes {
+		if id != v.n.id && !n.absent.Load() {
 			all = append(all, id)
 		}
 	}

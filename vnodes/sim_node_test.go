@@ -48,6 +48,7 @@ type simNode struct {
 	log      *logs
 	born     bool // has been started before
 
+	absent  atomic.Bool // no member yet
 	leaving atomic.Bool
 	m       atomic.Pointer[Manager] // nil while it is down
 	view    atomic.Pointer[view]

@@ -78,7 +78,9 @@ func newWorldOf(t *testing.T, n int, r *ring.Ring, change ...func(*simNode)) *wo
 		w.nodes[x.id] = x
 	}
 	for i := 1; i <= n; i++ {
-		w.node(i).start()
+		if !w.node(i).absent.Load() {
+			w.node(i).start()
+		}
 	}
 	t.Cleanup(func() {
 		for _, x := range w.nodes {
@@ -88,6 +90,11 @@ func newWorldOf(t *testing.T, n int, r *ring.Ring, change ...func(*simNode)) *wo
 			w.dump()
 		}
 	})
+	for _, x := range w.nodes {
+		if m := x.m.Load(); m != nil {
+			w.until("each has learned what the others have noted", func() bool { return !m.holders.isNewcomer() })
+		}
+	}
 	return w
 }
 

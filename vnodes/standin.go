@@ -25,9 +25,14 @@ import (
 // hand over before it answers: from then on the other has to claim the slot anew. One
 // that cannot be reached may have newer writes: then nobody answers for the slot.
 
-// handOverWait is how long a holder that is asked to hand over lets the other wait;
-// what takes longer goes on, and the other asks again.
-const handOverWait = time.Second
+const (
+	// handOverWait is how long a holder that is asked to hand over lets the other wait;
+	// what takes longer goes on, and the other asks again.
+	handOverWait = time.Second
+	// soleAtLeast is how long a node stands in at least before it hands over: when two are
+	// taken for the fallback at the same time, each gets something done.
+	soleAtLeast = 200 * time.Millisecond
+)
 
 // slotName names a slot of the owner that a message is about.
 type slotName struct {
@@ -84,7 +89,7 @@ func (m *Manager) standAlone(id vnodeID, c *claim, changes int, others []ring.No
 		case c.changes != changes || !holdsSlot(c, id):
 			err = wire.Errorf(wire.Unavailable, "another node has begun to stand in for node %s too; try again", id.fallback)
 		default:
-			c.sole[id] = struct{}{}
+			c.sole[id] = time.Now()
 		}
 		wants := c.gathering[id]
 		delete(c.gathering, id)
@@ -152,6 +157,11 @@ func (m *Manager) handOver(ctx context.Context, open *claimOpen) error {
 	id := vnodeID{service: svc.id, partition: open.HandOver.Partition, fallback: open.Owner}
 	m.mu.Lock()
 	c := m.claimOf(open.Owner)
+	since, sole := c.sole[id]
+	if sole && time.Since(since) < soleAtLeast || c.gathering[id] != nil && m.node < open.Holder {
+		m.mu.Unlock()
+		return wire.Errorf(wire.Unavailable, "node %s has just begun to stand in for node %s; try again", m.node, open.Owner)
+	}
 	delete(c.sole, id)
 	c.changes++
 	v := m.hints[id]
@@ -184,6 +194,19 @@ func (m *Manager) handOver(ctx context.Context, open *claimOpen) error {
 		return err
 	case <-ctx.Done():
 		return wire.Errorf(wire.Unavailable, "node %s is handing over its writes for partition %d; try again", m.node, id.partition)
+	}
+}
+
+// claimSaid is what the members have said to a claim.
+type claimSaid struct {
+	noted int                           // how many have noted it, this node included
+	up    bool                          // somebody can reach the owner
+	notes map[ring.NodeID][]*holderNote // by holder: what they and this node know of the owner's others
+}
+
+func (s *claimSaid) add(notes map[ring.NodeID]*holderNote) {
+	for holder, n := range notes {
+		s.notes[holder] = append(s.notes[holder], n)
 	}
 }
 

@@ -3,6 +3,7 @@ package vnodes
 import (
 	"fmt"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -106,42 +107,40 @@ func TestRestartedFallbackAsksAgain(t *testing.T) {
 	w.settled()
 }
 
-// What hands over breaks at each of its frames once: nobody answers something old
+// Handing over breaks at each of its frames once: nobody answers something old
 // meanwhile, and nothing is lost.
 func TestHandOverThatBreaks(t *testing.T) {
-	for at := range 6 {
-		t.Run(fmt.Sprint("frame ", at), func(t *testing.T) {
-			w, key := twoFallbacks(t, smallChunks)
-			w.node(2).start()
-			for i := 1; i < 30; i++ {
-				w.node(2).insist(wire.OpCommand, keyIn(1, i), "put first", 1)
-			}
-			var broken atomic.Bool
-			w.net.setHook(func(f *passing) treatment {
-				if f.opened == wire.OpHandoff && f.n == at && !broken.Swap(true) {
-					return sever
-				}
-				return deliver
-			})
-			w.node(3).insist(wire.OpCommand, key, "put second", 1)
-			w.node(2).insist(wire.OpCommand, keyIn(1, 1), "put third", 1)
-			for _, n := range []int{3, 2} {
-				for i, want := range []string{"second", "third", "first"} {
-					if got := w.node(n).insist(wire.OpRead, keyIn(1, i), "", 1); got != want {
-						t.Errorf("node %d reads %q, want %q", n, got, want)
-					}
-				}
-			}
-			if !broken.Load() {
-				t.Error("nothing broke")
-			}
-			w.node(1).start()
-			w.settled()
-			w.node(1).mustGet(key, "second")
-			w.node(1).mustGet(keyIn(1, 1), "third")
-			w.node(1).mustGet(keyIn(1, 29), "first")
-		})
+	w, key := twoFallbacks(t, smallChunks)
+	w.node(2).start()
+	for i := 1; i < 30; i++ {
+		w.node(2).insist(wire.OpCommand, keyIn(1, i), "put first", 1)
 	}
+	var at, broken atomic.Int32
+	w.net.setHook(func(f *passing) treatment {
+		if f.opened == wire.OpHandoff && f.n == int(at.Load()) && broken.CompareAndSwap(at.Load(), at.Load()+1) {
+			return sever
+		}
+		return deliver
+	})
+	last := "first"
+	for ; at.Load() < 6; at.Add(1) {
+		n := w.node(3 - int(at.Load())%2) // each takes over from the other
+		if got := n.insist(wire.OpRead, key, "", 1); got != last {
+			t.Errorf("frame %d broke: node %s reads %q, want %q", at.Load(), n.id, got, last)
+		}
+		last = fmt.Sprint("after frame ", at.Load())
+		n.insist(wire.OpCommand, key, "put "+last, 1)
+		if got := n.insist(wire.OpRead, keyIn(1, 29), "", 1); got != "first" {
+			t.Errorf("frame %d broke: node %s reads %q", at.Load(), n.id, got)
+		}
+	}
+	if broken.Load() != 6 {
+		t.Errorf("%d streams broke", broken.Load())
+	}
+	w.node(1).start()
+	w.settled()
+	w.node(1).mustGet(key, last)
+	w.node(1).mustGet(keyIn(1, 29), "first")
 }
 
 // Two nodes that are taken for the fallback at the same time never answer something
@@ -150,38 +149,34 @@ func TestTwoFallbacksAtOnce(t *testing.T) {
 	w, key := twoFallbacks(t)
 	w.node(2).start()
 	var acked atomic.Int64
-	deadline := time.Now().Add(1500 * time.Millisecond)
-	done := make(chan int, 2)
+	var over atomic.Bool
+	var readers sync.WaitGroup
 	for _, n := range []int{2, 3} {
-		go func() {
-			reads := 0
-			for time.Now().Before(deadline) {
+		readers.Go(func() {
+			for pause(t.Context(), time.Millisecond) && !over.Load() {
 				before := acked.Load()
 				got := w.node(n).standIn(wire.OpRead, key, "", 1)
 				var version int64
 				if got.code != wire.OK {
 					continue
 				}
-				reads++
 				if _, err := fmt.Sscan(string(got.body[8:]), &version); err == nil && version < before {
 					t.Errorf("node %d answers %d, and %d was acknowledged", n, version, before)
 				}
 			}
-			done <- reads
-		}()
+		})
 	}
-	taken := make(map[int]int)
-	for version := int64(1); time.Now().Before(deadline); version++ {
-		n := 2 + int(version/50)%2
-		if got := w.node(n).standIn(wire.OpCommand, key, fmt.Sprint("put ", version), 1); got.code == wire.OK {
+	version, turns := int64(0), 0
+	w.until("each has had five turns", func() bool {
+		version++
+		if got := w.node(2+turns%2).standIn(wire.OpCommand, key, fmt.Sprint("put ", version), 1); got.code == wire.OK {
 			acked.Store(version)
-			taken[n]++
+			turns++
 		}
-	}
-	t.Logf("writes by node: %v, reads: %d and %d", taken, <-done, <-done)
-	if taken[2] == 0 || taken[3] == 0 {
-		t.Error("one of the two has never stood in")
-	}
+		return turns == 10
+	})
+	over.Store(true)
+	readers.Wait()
 	w.node(1).start()
 	w.settled()
 	w.node(1).mustGet(key, fmt.Sprint(acked.Load()))
@@ -191,51 +186,53 @@ func TestTwoFallbacksAtOnce(t *testing.T) {
 // fallback, nor the owner's, nor that of a fallback that restarts.
 func TestStandInStampsMoveNoClock(t *testing.T) {
 	w, key := twoFallbacks(t)
-	w.node(2).start()
-	w.node(2).insist(wire.OpCommand, key, "put again", 1)
-	w.node(3).insist(wire.OpCommand, key, "put second", 1)
-	w.node(1).start()
-	w.settled()
-	w.node(1).mustPut(key, "third")
-	w.node(1).mustPut(keyIn(1, 1), "other")
-	w.do(move(1, 0, 1, 4))
-	w.node(4).mustPut(key, "fourth")
-	w.node(4).restart()
-	w.node(4).mustGet(key, "fourth")
-	for i := 1; i <= 4; i++ {
-		if ahead := int64(w.node(i).m.Load().clock.Latest()>>16) - time.Now().UnixMilli(); ahead > 50 {
-			t.Errorf("the clock of node %d is %d ms ahead", i, ahead)
+	check := func(when string) {
+		t.Helper()
+		for i, n := range w.nodes {
+			if m := n.m.Load(); m != nil {
+				if ahead := int64(m.clock.Latest()>>16) - time.Now().UnixMilli(); ahead > 50 {
+					t.Errorf("%s the clock of node %s is %d ms ahead", when, i, ahead)
+				}
+			}
 		}
 	}
+	w.node(2).start()
+	w.node(2).insist(wire.OpRead, key, "", 1)
+	check("when a fallback has restarted,")
+	w.node(2).insist(wire.OpCommand, key, "put again", 1)
+	w.node(3).insist(wire.OpCommand, key, "put second", 1)
+	check("when another one has taken over,")
+	w.node(1).start()
+	w.until("the hints are delivered", func() bool { return w.node(3).m.Load().Holding() == 0 })
+	check("when the owner has the hints,")
+	w.do(move(1, 0, 1, 4))
+	w.node(4).mustPut(key, "third")
+	check("when the slot has moved,")
+	w.settled()
+	w.node(4).mustGet(key, "third")
 }
 
 // An owner goes on when the clocks have nearly overtaken what fallbacks have stamped,
 // also when it restarts meanwhile: what it writes above that, the next one stamps above.
 func TestOwnerGoesOnWhenClocksHaveOvertaken(t *testing.T) {
-	for _, restart := range []bool{false, true} {
-		t.Run(fmt.Sprint("restart ", restart), func(t *testing.T) {
-			w, key := twoFallbacks(t)
-			w.node(2).start()
-			w.node(2).insist(wire.OpCommand, key, "put again", 1)
-			w.node(1).start()
-			if restart {
-				w.until("it has its hints", func() bool { return w.node(2).m.Load().Holding() == 0 })
-				w.node(1).crash()
-				w.node(1).start()
-			}
-			w.node(1).mustPut(key, "third")
-			wall := clockTime(time.Now())
-			r, _, err := w.node(1).m.Load().services[wire.ServiceID("kv")].vnodes[1].Load().store.Latest([]byte(key))
-			if err != nil || r.Stamp.Time > wall+clockSpan(maxClockAhead) {
-				t.Errorf("the owner stamps %d ms ahead, %v", int64(r.Stamp.Time-wall)>>16, err)
-			}
-			w.node(1).stop()
-			w.node(3).insist(wire.OpCommand, key, "put fourth", 1)
-			w.node(1).start()
-			w.settled()
-			w.node(1).mustGet(key, "fourth")
-		})
+	w, key := twoFallbacks(t)
+	w.node(2).start()
+	w.node(2).insist(wire.OpCommand, key, "put again", 1)
+	w.node(1).start()
+	w.until("it has its hints", func() bool { return w.node(2).m.Load().Holding() == 0 })
+	w.node(1).crash()
+	w.node(1).start()
+	w.node(1).mustPut(key, "third")
+	wall := clockTime(time.Now())
+	r, _, err := w.node(1).m.Load().services[wire.ServiceID("kv")].vnodes[1].Load().store.Latest([]byte(key))
+	if err != nil || r.Stamp.Time > wall+clockSpan(maxClockAhead) {
+		t.Errorf("the owner stamps %d ms ahead, %v", int64(r.Stamp.Time-wall)>>16, err)
 	}
+	w.node(1).stop()
+	w.node(3).insist(wire.OpCommand, key, "put fourth", 1)
+	w.node(1).start()
+	w.settled()
+	w.node(1).mustGet(key, "fourth")
 }
 
 // Hints that a leaver hands to another node are noted by a majority: the owner hears

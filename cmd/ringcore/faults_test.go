@@ -235,6 +235,13 @@ func TestFlippedBits(t *testing.T) {
 	settle(t, nodes...)
 	putFaultKeys(t, n1)
 	victim := nodes[1]
+	t.Cleanup(func() {
+		if victim.mu.Lock(); t.Failed() {
+			text := victim.log.String()
+			t.Logf("the end of the log of %s:\n%s", victim.name, text[max(0, len(text)-8000):])
+		}
+		victim.mu.Unlock()
+	})
 	readers := startFaultReaders(nodes)
 	victim.stop() // everything is in the files
 	files := victim.vnodeFiles(t, "kv/*.bolt")
