@@ -129,6 +129,7 @@ func votersCommand(v []ring.NodeID) Command { return Command{Op: opVoters, Voter
 func useCommand(name string, version int) Command {
 	return Command{Op: opUse, Cap: name, CapVer: version}
 }
+
 func rebalanceCommand(basis ring.Epoch, target [][]ring.NodeID) Command {
 	return Command{Op: opRebalance, Basis: basis, Target: target}
 }
