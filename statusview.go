@@ -58,6 +58,9 @@ func (v view) Status(ctx context.Context) (admin.StatusView, error) {
 	}
 	st := c.meta.State()
 	s := admin.StatusView{ClusterID: st.ClusterID, Epoch: uint64(st.Epoch), Partitions: st.Ring.Q(), Replicas: st.Ring.N}
+	for i := range st.Plan {
+		s.Staged = append(s.Staged, st.Plan[i].Words(c.name))
+	}
 	var nodes map[ring.NodeID]nodeStatus
 	var asking sync.WaitGroup // as each waits a second for nodes that do not answer
 	asking.Go(func() { nodes = askOthers[nodeStatus](ctx, c, wire.OpStatus) })
@@ -97,7 +100,7 @@ func (c *core) alive(st *metadata.State, waits []metadata.Wait) admin.LiveView {
 	var all admin.LiveView
 	for i := range st.Ring.Assignments {
 		p := ring.Partition(i)
-		a := admin.Alive{Wanted: min(st.Ring.N, stay), List: len(st.Ring.Assignments[i].Replicas), Moving: (due || st.Moves(p)) && !stuck[p]}
+		a := admin.Alive{Wanted: min(st.Wanted(), stay), List: len(st.Ring.Assignments[i].Replicas), Moving: (due || st.Moves(p)) && !stuck[p]}
 		for _, x := range st.Ring.Assignments[i].Replicas {
 			up := c.live.Up(x.Node)
 			if up {

@@ -65,8 +65,9 @@ func (f *fakeNode) Members(context.Context) ([]admin.MemberView, error) {
 		{
 			Name: "n1", ID: "00000000000000a1", Status: "valid", Up: true, Addr: "127.0.0.1:7400", HTTP: "127.0.0.1:7402",
 			RESP: "127.0.0.1:7403", Zone: "z", Weight: 1, Owned: 4, Slots: 8, PendingOwned: 4, PendingSlots: 8, Voter: true, Leader: true,
+			Version: "0.1.0", Capabilities: []string{"metadata=1-2"},
 		},
-		{Name: "n2", ID: "00000000000000a2", Status: "leaving", Addr: "127.0.0.1:7410", HTTP: "127.0.0.1:7412", Weight: 1, Owned: 4, Slots: 8},
+		{Name: "n2", ID: "00000000000000a2", Status: "leaving", Addr: "127.0.0.1:7410", HTTP: "127.0.0.1:7412", Weight: 1, Owned: 4, Slots: 8, Capabilities: []string{}},
 	}, nil
 }
 

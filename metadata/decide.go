@@ -57,7 +57,7 @@ func plan(s *State) [][]ring.NodeID {
 			claimants = append(claimants, ring.Claimant{Node: m.ID, Weight: m.Weight, Zone: m.Zone})
 		}
 	}
-	return ring.Claim(claimants, s.Ring.Q(), s.wanted(), s.inherited(s.Ring.Lists()))
+	return ring.Claim(claimants, s.Ring.Q(), s.Wanted(), s.inherited(s.Ring.Lists()))
 }
 
 // needs are the nodes without which step cannot end: an add is filled from every

@@ -167,7 +167,7 @@ func warnings(s, next *State, lists [][]ring.NodeID, steps []ring.Step, f Facts)
 		zones[m.ID] = m.Zone
 	}
 	all := lossWarnings(s, f.Services)
-	all = append(all, ring.Warnings(lists, next.wanted(), func(id ring.NodeID) string { return zones[id] })...)
+	all = append(all, ring.Warnings(lists, next.Wanted(), func(id ring.NodeID) string { return zones[id] })...)
 	if f.Up == nil {
 		return all
 	}

@@ -108,7 +108,7 @@ func checkTookPlace(t *rapid.T, s *State, changes []Change) {
 		ok := true
 		switch {
 		case c.Kind == ChangeReplicas:
-			ok = s.wanted() == c.Number
+			ok = s.Wanted() == c.Number
 		case gone[c.Node]:
 			ok = m.Status == StatusLeft && m.Forced && s.Holds(m.ID) == 0
 		case c.Kind == ChangeJoin:

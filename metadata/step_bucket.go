@@ -25,8 +25,8 @@ func (s *State) bucket(name string, c *wire.BucketChange) (bool, error) {
 		return false, wire.Errorf(wire.BadRequest, "a bucket with properties of its own needs a name that is text (UTF-8)")
 	}
 	for _, q := range []*wire.Quorum{c.R, c.W, c.PR, c.PW} {
-		if q != nil && *q <= wire.MaxQuorum && int(*q) > s.wanted() {
-			return false, wire.Errorf(wire.Refused, "%d replicas cannot answer: the cluster keeps %d; give at most that, or one, quorum or all", *q, s.wanted())
+		if q != nil && *q <= wire.MaxQuorum && int(*q) > s.Wanted() {
+			return false, wire.Errorf(wire.Refused, "%d replicas cannot answer: the cluster keeps %d; give at most that, or one, quorum or all", *q, s.Wanted())
 		}
 	}
 	old, had := s.Buckets[name]

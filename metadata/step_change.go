@@ -286,7 +286,7 @@ func (s *State) setReplicas(n int, u *upheaval) error {
 			return wire.Errorf(wire.Refused, "%d replicas: bucket %q asks for %d answers; change that first", n, name, q)
 		}
 	}
-	if n == s.wanted() {
+	if n == s.Wanted() {
 		return nil
 	}
 	s.Replicas = 0

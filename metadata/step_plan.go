@@ -149,8 +149,8 @@ func (s *State) PlanHash() string {
 	return hex.EncodeToString(sum[:12])
 }
 
-// wanted is how many replicas the cluster is to keep of each partition.
-func (s *State) wanted() int {
+// Wanted is how many replicas the cluster is to keep of each partition.
+func (s *State) Wanted() int {
 	if s.Replicas > 0 {
 		return s.Replicas
 	}

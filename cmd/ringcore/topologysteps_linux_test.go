@@ -9,6 +9,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/ringcore/ringcore/dataplane/wire"
 )
 
 // change is one way to change the cluster; do returns when it is committed.
@@ -98,20 +100,10 @@ func onLinks(out, in int64, clients bool) func(*topology, int) {
 	return func(w *topology, seat int) { set(w.cluster, seat) }
 }
 
-// failpointNames are moments of transfers at which a node can be made to fail; see
-// wire.Failpoint. A binary without them passes none.
-var failpointNames = []string{
-	"source-begun", "source-opened", "source-chunk", "source-folded", "source-tail", "source-sealed", "source-ended", "source-ready",
-	"source-proposing", "source-proposed", "source-committed", "source-aborted", "source-concluded", "source-confirmed", "source-dropped",
-	"target-asked", "target-opened", "target-chunk", "target-stored", "target-end", "target-verified", "target-ready",
-	"target-activating", "target-renamed", "target-activated", "target-confirming",
-	"fill-begun", "fill-chunk", "fill-stored", "fill-done", "pull-asked", "pull-chunk",
-	"leader-begin", "leader-abort", "fsm-begin", "fsm-begun", "fsm-commit", "fsm-committed", "fsm-abort", "fsm-aborted",
-}
-
 // setTrap has the node die, hang or fail when it next passes some failpoint.
 func (w *topology) setTrap(seat int) {
-	text := failpointNames[rand.IntN(len(failpointNames))] + "=" + []string{"kill", "stop", "error"}[rand.IntN(3)]
+	names := wire.Failpoints()
+	text := string(names[rand.IntN(len(names))]) + "=" + []string{"kill", "stop", "error"}[rand.IntN(3)]
 	w.tell("%s", text)
 	w.writeTrap(seat, text)
 }
