@@ -311,7 +311,7 @@ func (x *acks) run() {
 		close(x.broken)
 		_ = x.answer.st.Close() // so that nobody reads on
 		for p := range x.queue {
-			<-p.done
+			<-p.done //nolint:errcheck // nobody is told any more
 		}
 		return
 	}
