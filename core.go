@@ -204,8 +204,14 @@ func (c *core) close() error {
 			c.n.log.Debug("gossip not left", "err", err)
 		}
 	}
+	if c.router != nil {
+		c.router.LastCalls()
+	}
 	if c.vnodes != nil {
 		c.vnodes.LastCommands()
+	}
+	if c.router != nil {
+		c.router.Idle(time.Second) // so that nobody has to guess whether his write took place
 	}
 	if c.server != nil {
 		errs = append(errs, c.server.Close())

@@ -165,7 +165,7 @@ func (x *fakeNode) deliver(to ring.NodeID, h wire.Header, body []byte, deadline 
 		done(wire.Frame{}, wire.Errorf(wire.Unavailable, "node %s is down", to))
 		return
 	}
-	c.nodes[to].router.serve(inbound{h, body, x.id, deadline, false, func(code wire.Code, epoch uint64, body []byte) {
+	c.nodes[to].router.serve(inbound{h, body, x.id, deadline, false, nil, func(code wire.Code, epoch uint64, body []byte) {
 		done(wire.Frame{Header: wire.Header{Code: code, Epoch: epoch}, Body: body}, nil)
 	}})
 }

@@ -1,12 +1,14 @@
 package dataplane
 
 import (
+	"context"
 	"net"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/ringcore/ringcore/dataplane/wire"
+	"github.com/ringcore/ringcore/metadata/ring"
 )
 
 func TestLull(t *testing.T) {
@@ -93,6 +95,43 @@ func TestBlindCommandOfALullIsNotRun(t *testing.T) {
 		}
 		if got := ask(wire.OpCommand, "add", true); got != wire.OK {
 			t.Errorf("a command that reads: %v", got)
+		}
+	})
+}
+
+// A blind command whose caller is gone is not tried again, neither here nor by another
+// node: he has asked elsewhere, and others may have written since. The same when this
+// node stops.
+func TestForsakenCommandIsNotTriedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newFakeCluster(t, 3, abc("a", "b", "c"), "a", "b", "c")
+		a := c.nodes["a"]
+		ask := func(origin *Request, tried func()) wire.Code {
+			c.meddle = func(_, _ ring.NodeID, h wire.Header, _ []byte) (wire.Frame, error, bool) {
+				if h.Op != wire.OpEffect {
+					return wire.Frame{}, nil, false
+				}
+				tried()
+				return reply(wire.Superseded, 10, wire.Stamp{Time: 5}.Append(nil)), nil, true
+			}
+			code := make(chan wire.Code, 1)
+			call := wire.Call{Bucket: "b", Key: []byte("k"), Body: []byte("put late")}
+			a.router.serve(inbound{
+				Header: wire.Header{Op: wire.OpCommand, Service: wire.ServiceID(testService), Epoch: 10}, body: wire.AppendCall(nil, &call), origin: origin,
+				reply: func(c wire.Code, _ uint64, _ []byte) { code <- c },
+			})
+			return <-code
+		}
+		ctx, hangUp := context.WithCancel(t.Context())
+		if got := ask(&Request{conn: &conn{ctx: ctx}}, hangUp); got != wire.Maybe || a.local.runs != 1 {
+			t.Errorf("it ran %d times, and ended with %v", a.local.runs, got)
+		}
+		a.local.runs = 0
+		if got := ask(nil, a.router.LastCalls); got != wire.Maybe || a.local.runs != 1 {
+			t.Errorf("while the node stops it ran %d times, and ended with %v", a.local.runs, got)
+		}
+		if got := ask(nil, func() {}); got != wire.ShuttingDown || a.local.runs != 1 {
+			t.Errorf("a new one: %v", got)
 		}
 	})
 }

@@ -39,6 +39,7 @@ type operation struct {
 	done     func(code wire.Code, epoch uint64, body []byte)
 	part     ring.Partition
 	waited   bool        // as in Request
+	origin   *Request    // nil if the caller is in this process
 	from     ring.NodeID // who passed it on, and that node's ring epoch; empty if a client did
 	epoch    ring.Epoch
 
@@ -80,6 +81,10 @@ func (o *operation) plan() {
 		o.expire()
 		return
 	}
+	if o.forsaken() {
+		o.giveUp()
+		return
+	}
 	o.ring = o.r.rings.Ring()
 	o.slots = o.ring.Replicas(o.part, o.info.N)
 	o.tried, o.stoodIn = 0, false
@@ -109,6 +114,13 @@ func (o *operation) handsOver() bool {
 	return i >= 0 && !o.r.drain(o.slots[i].Node)
 }
 
+// forsaken reports whether a blind command must not be tried once more: its caller is
+// gone, or hears next that this node stops. He has asked another node, or will; others may
+// have written since, and a try from here would replace that by a newer stamp.
+func (o *operation) forsaken() bool {
+	return o.blind && (o.r.last.Load() || o.origin != nil && o.origin.gone())
+}
+
 // coordinate runs the operation with this node, in slot me, as its coordinator.
 func (o *operation) coordinate(me int) {
 	if o.op == wire.OpQuery {
@@ -136,6 +148,10 @@ func (o *operation) decline(me int) {
 
 // forward passes the operation to the next node that can coordinate it.
 func (o *operation) forward() {
+	if o.forsaken() {
+		o.giveUp()
+		return
+	}
 	i := o.candidate()
 	if i < 0 {
 		// An owner without room, on its disk or in its queue, is there: nobody may stand in

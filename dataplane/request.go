@@ -75,6 +75,9 @@ func (r *Request) Context() context.Context {
 	return r.ctx
 }
 
+// gone reports whether nobody hears an answer any more: the connection is closed.
+func (r *Request) gone() bool { return r.conn.ctx.Err() != nil }
+
 // finish reports whether this is the first answer, and ends the context.
 func (r *Request) finish() bool {
 	r.mu.Lock()

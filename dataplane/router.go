@@ -68,6 +68,7 @@ type Router struct {
 	repairs readRepair
 
 	turn   atomic.Uint32 // spreads requests over equal nodes
+	last   atomic.Bool   // see LastCalls
 	load   load          // operations under way
 	covers atomic.Int32  // coverage queries under way that this node coordinates
 	parts  atomic.Int32  // parts of coverage queries that it streams to others
@@ -109,6 +110,25 @@ func NewRouter(c RouterConfig) *Router {
 	r.repairs.r, r.repairs.rec = r, c.Repairs
 	r.stop, r.cancel = context.WithCancel(context.Background())
 	return r
+}
+
+// LastCalls begins no operation any more: callers hear ShuttingDown, and ask another node.
+// It comes before the connections are closed; see Idle.
+func (r *Router) LastCalls() { r.last.Store(true) }
+
+// Idle returns when all operations under way are answered, or after limit.
+func (r *Router) Idle(limit time.Duration) {
+	end := time.NewTimer(limit)
+	defer end.Stop()
+	look := time.NewTicker(2 * time.Millisecond)
+	defer look.Stop()
+	for r.load.operations.Load() > 0 {
+		select {
+		case <-look.C:
+		case <-end.C:
+			return
+		}
+	}
 }
 
 // Close ends the waiting of requests that wait to be tried again, and returns
@@ -181,6 +201,10 @@ func (r *Router) Do(op wire.Op, service uint32, call wire.Call, flags wire.Flags
 }
 
 func (r *Router) do(o *operation) {
+	if r.last.Load() {
+		o.done(wire.ShuttingDown, uint64(r.rings.Ring().Epoch), []byte("the node shuts down"))
+		return
+	}
 	if err := r.load.take(&o.call); err != nil {
 		o.done(err.Code, uint64(r.rings.Ring().Epoch), []byte(err.Message))
 		return

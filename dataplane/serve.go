@@ -15,7 +15,8 @@ type inbound struct {
 	body     []byte
 	from     ring.NodeID // "" for a client
 	deadline time.Time
-	waited   bool // as in Request
+	waited   bool     // as in Request
+	origin   *Request // nil in tests
 	reply    func(code wire.Code, epoch uint64, body []byte)
 }
 
@@ -26,7 +27,7 @@ func (r *Router) Serve(req *Request) {
 		r.ServeCover(req)
 		return
 	}
-	r.serve(inbound{req.Header, req.Body, req.From, req.Deadline, req.waited, req.Reply})
+	r.serve(inbound{req.Header, req.Body, req.From, req.Deadline, req.waited, req, req.Reply})
 }
 
 func (r *Router) serve(in inbound) {
@@ -56,7 +57,7 @@ func (r *Router) serveCall(in inbound) {
 	}
 	r.do(&operation{
 		r: r, op: in.Op, service: in.Service, call: c, flags: in.Flags,
-		deadline: in.deadline, waited: in.waited, done: in.reply, from: in.from, epoch: ring.Epoch(in.Epoch),
+		deadline: in.deadline, waited: in.waited, origin: in.origin, done: in.reply, from: in.from, epoch: ring.Epoch(in.Epoch),
 	})
 }
 

@@ -20,7 +20,7 @@ func nodeName(id ring.NodeID) string { return strings.TrimPrefix(string(id), "id
 
 // testMember is node name as it would present itself.
 func testMember(name string) Member {
-	return Member{ID: nodeID(name), Name: name, Addr: name + ":1", GossipAddr: name + ":2", Weight: 1}
+	return Member{ID: nodeID(name), Name: name, Addr: name + ":1", GossipAddr: name + ":2", Weight: 1, Caps: Claims([]Capability{Metadata()})}
 }
 
 // TestScripts runs the stories in testdata: each command goes through step, and

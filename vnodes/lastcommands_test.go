@@ -11,13 +11,14 @@ import (
 // nor what a switch holds: its caller, whose connection is closed next, asks another node,
 // and what that one and others write there must not be replaced from here.
 func TestLastCommands(t *testing.T) {
-	goOn := make(chan struct{})
-	w, n := oneNode(t, 1, func(ring.Partition) Vnode { return &blocker{goOn: goOn} })
+	goOn, begun := make(chan struct{}), make(chan struct{}, 1)
+	w, n := oneNode(t, 1, func(ring.Partition) Vnode { return &blocker{goOn: goOn, begun: begun} })
 	n.mustPut("a", "1")
 	n.mustPut("b", "1")
 	n.sealSlot(partitionOf("b"), serving, sealed)
 	held, _ := n.send(request(wire.OpCommand, w.ring(), "kv", "b", "put held"))
 	running, _ := n.send(request(wire.OpCommand, w.ring(), "kv", "a", "wait"))
+	<-begun
 	queued, _ := n.send(request(wire.OpCommand, w.ring(), "kv", "a", "put queued"))
 	m := n.m.Load()
 	done := make(chan struct{})

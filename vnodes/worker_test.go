@@ -313,11 +313,15 @@ func TestPanic(t *testing.T) {
 // blocker's commands wait.
 type blocker struct {
 	simVnode
-	goOn chan struct{}
+	goOn  chan struct{}
+	begun chan struct{} // nil, or told of each that waits
 }
 
 func (b *blocker) Command(tx *Tx, cmd []byte) ([]byte, error) {
 	if string(cmd) == "wait" {
+		if b.begun != nil {
+			b.begun <- struct{}{}
+		}
 		<-b.goOn
 		return nil, nil
 	}
