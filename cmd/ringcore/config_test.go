@@ -63,7 +63,7 @@ insecure = true
 	want := ringcore.Config{
 		Dir: "from-file", Name: "from-env", Zone: "from-flag", Weight: 3, Join: []string{"10.0.0.1:7400", "10.0.0.2:7400"}, Insecure: true,
 		Storage: "memory", DiskLow: "10GiB", DiskCritical: "5%", Addr: "127.0.0.1:7400", Partitions: 64, Replicas: 3,
-		CompareEvery: 10 * time.Minute,
+		CompareEvery: 10 * time.Minute, VoterPatience: 30 * time.Second, Hold: map[string]int{}, Version: "devel",
 	}
 	cfg.Logger = nil
 	if diff := cmp.Diff(want, cfg); diff != "" {

@@ -141,10 +141,10 @@ func TestWatchTransfersPrintsChangesUntilInterrupted(t *testing.T) {
 			cancel()
 			hang(w, r)
 		}
-		_, _ = w.Write([]byte(`{"active":[],"waiting":4}`))
+		_, _ = w.Write([]byte(`{"active":[],"waiting":4,"ended":[],"limits":{}}`))
 	})
 	got := cli(ctx, nil, "transfers", "--watch", "-o", "json", "--endpoint", url)
-	if want := `{"active":[],"waiting":4}` + "\n"; got.code != exitOK || got.stdout != want {
+	if want := `{"active":[],"waiting":4,"ended":[],"limits":{}}` + "\n"; got.code != exitOK || got.stdout != want {
 		t.Errorf("%+v, want one line, because nothing changed", got)
 	}
 }
