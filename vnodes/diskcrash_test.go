@@ -249,6 +249,7 @@ func TestCrashAtEachStep(t *testing.T) {
 
 // The last write is torn at each of its bytes.
 func TestCrashTearsAtEachByte(t *testing.T) {
+	long(t)
 	t.Parallel() // it waits for the disk
 	torn := 0
 	for _, step := range []int{31, 83} {

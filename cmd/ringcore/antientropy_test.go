@@ -123,6 +123,7 @@ func mustBeEqual(t *testing.T, p *process, records int) {
 // A replica that was wiped while its node was down, in whichever way, or put back to
 // an older copy, comes back whole by itself.
 func TestWipedReplicaComesBack(t *testing.T) {
+	long(t)
 	const partitions = 16
 	n := comparedRecords(t)
 	n1 := startProcess(t, "n1", "--partitions", strconv.Itoa(partitions), "--compare-every", "2s")

@@ -51,6 +51,7 @@ func endsSaying(t *testing.T, p *process, why string, args ...string) {
 // one is upgraded, and again less when one goes back, but for what lasts: a node that
 // cannot do that does not start, nor join. Nobody notices anything.
 func TestMixedVersions(t *testing.T) {
+	long(t)
 	const newer = "likes.format=1-2!,likes.wire=3"
 	nodes := mixedNodes(t, 3, "", claiming("2.0", newer)...)
 	n1, n3 := nodes[0], nodes[2]
@@ -121,6 +122,7 @@ func TestMixedVersions(t *testing.T) {
 // begun: the version before can come back. That the others are upgraded does not matter
 // until the hold is lifted.
 func TestHeldVersion(t *testing.T) {
+	long(t)
 	held := mixedNodes(t, 1, "", claiming("2.0", "likes.format=1-2!")...)[0]
 	uses(t, held, map[string]int{"likes.format": 2})
 	held.stop()

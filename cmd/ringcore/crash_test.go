@@ -69,6 +69,7 @@ func (w *writers) check(t *testing.T, nodes []*process) {
 // All nodes die at once while they take writes, again and again, and are started
 // again on the same ports and on others: every acknowledged write is there.
 func TestKillOfAllNodes(t *testing.T) {
+	long(t)
 	for _, replicas := range []string{"1", "3"} {
 		t.Run("replicas"+replicas, func(t *testing.T) {
 			n1 := startProcess(t, "n1", "--replicas", replicas)

@@ -230,6 +230,7 @@ func pagesOf(t *testing.T, files []string) (pages int) {
 // is up: no reader at any node ever gets a wrong value or hears that a key is not
 // there, and the node's own copy is whole again within a minute.
 func TestFlippedBits(t *testing.T) {
+	long(t)
 	n1 := startProcess(t, "n1", "--replicas", "3", "--partitions", "16")
 	nodes := []*process{n1, startProcess(t, "n2", "--join", n1.addr), startProcess(t, "n3", "--join", n1.addr)}
 	settle(t, nodes...)

@@ -12,6 +12,7 @@ import (
 // A node whose files are damaged can leave: what cannot be read there comes from the
 // other replicas, and no reader notices.
 func TestLeaveOfDamagedNode(t *testing.T) {
+	long(t)
 	n1 := startProcess(t, "n1", "--replicas", "3", "--partitions", "16")
 	leaver := startProcess(t, "n2", "--join", n1.addr)
 	n3, n4 := startProcess(t, "n3", "--join", n1.addr), startProcess(t, "n4", "--join", n1.addr)

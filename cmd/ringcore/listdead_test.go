@@ -116,6 +116,7 @@ func TestListWithDeadNode(t *testing.T) {
 // Five nodes with two replicas, two are dead: the list says which partitions are
 // missing, and is whole again when they are back.
 func TestListNamesMissingPartitions(t *testing.T) {
+	long(t)
 	d := newDeadList(t, "2")
 	d.check()
 	var pair []string // owners of one partition, so that there is something to miss

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"os"
 	"os/exec"
 	"strconv"
 	"testing"
@@ -61,5 +62,14 @@ func exits(ts *testscript.TestScript, _ bool, args []string) {
 	}
 	if want, _ := strconv.Atoi(args[0]); code != want {
 		ts.Fatalf("exit code %d, want %d", code, want)
+	}
+}
+
+// long skips a test that takes long under the race detector, and whose parts others run
+// under it: make race LONG=1 runs it too.
+func long(t *testing.T) {
+	t.Helper()
+	if raceDetector && os.Getenv("RINGCORE_TEST_LONG") == "" {
+		t.Skip("under the race detector make race LONG=1 runs this")
 	}
 }

@@ -225,6 +225,7 @@ func (s *tally) judge(t *testing.T, quorumLives, all bool) {
 
 // Nodes that die or hang under load cost no answer its truth.
 func TestFaultsOnLoopback(t *testing.T) {
+	long(t)
 	c := newCluster(t, 3, false, false)
 	for _, f := range faults[:2] {
 		s := &tally{name: f.name}

@@ -109,6 +109,7 @@ func mustEqualReplicas(t *testing.T, p *process) {
 // location that is ours: a plan is needed; join, replace and leave as planned; clear sends a
 // joiner home; a zone that is only renamed moves nothing; who joins too early may try again.
 func TestStagedClustering(t *testing.T) {
+	long(t)
 	n1 := startProcess(t, "n1", "--replicas", "2", "--partitions", "16", "--zone", "a")
 	n1.mustRefuse("nothing is staged", "cluster", "commit")
 	putFaultKeys(t, n1)
@@ -228,6 +229,7 @@ func TestStagedClustering(t *testing.T) {
 // A node that is dead keeps nobody from anything else: riak_test's verify_claimant, verify_down and the
 // forced half of verify_leave and verify_staged_clustering.
 func TestDeadNode(t *testing.T) {
+	long(t)
 	n1 := startProcess(t, "n1", "--replicas", "3", "--partitions", "16")
 	n2, n3 := startProcess(t, "n2", "--join", n1.addr), startProcess(t, "n3", "--join", n1.addr)
 	settle(t, n1, n2, n3)

@@ -131,6 +131,7 @@ func noRingChange(t *testing.T, p *process) {
 // where they cannot reach those, serve their own side; when they meet they follow, and what
 // they have taken is not lost.
 func TestRecover(t *testing.T) {
+	long(t)
 	t.Parallel()
 	nodes := recoverable(t, 5)
 	lost, left := split(t, nodes)
@@ -201,6 +202,7 @@ func TestRecover(t *testing.T) {
 // TestRecoveredWithoutUs: two of three voters are lost, come back alone and change the
 // ring on their side. When they meet the recovered node they stop, and do not start again.
 func TestRecoveredWithoutUs(t *testing.T) {
+	long(t)
 	t.Parallel()
 	nodes := recoverable(t, 3)
 	lost, left := nodes[:2], nodes[2]

@@ -41,6 +41,7 @@ func awaitStatus(p *process, what string, ok func(s *admin.StatusView) bool, tex
 // are kept, and when another joins meanwhile, what waits for the dead one and what helps; it comes back, and all is
 // well again.
 func TestStatusTellsTheStoryOfADeadNode(t *testing.T) {
+	long(t)
 	nodes := threeNodes(t)
 	n1, n3 := nodes[0], nodes[2]
 	awaitStatus(n1, "all is well", func(s *admin.StatusView) bool {

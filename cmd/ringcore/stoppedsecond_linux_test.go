@@ -10,6 +10,7 @@ import (
 // senders have had done elsewhere since, but that still have time: run now, each would
 // replace what was written to its key meanwhile.
 func TestStoppedForASecond(t *testing.T) {
+	long(t)
 	c := newCluster(t, 3, false, false)
 	load := startCheck(t, c.nodes, nil)
 	stop := faults[1]

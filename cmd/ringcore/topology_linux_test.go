@@ -342,6 +342,7 @@ func (w *topology) leg(transfers int) *verdict {
 // and every node ends with exactly its own files. RINGCORE_SOAK_TOPOLOGY is how many
 // transfers; then no client may see an error either.
 func TestTopology(t *testing.T) {
+	long(t)
 	limit, err := strconv.Atoi(os.Getenv("RINGCORE_SOAK_TOPOLOGY"))
 	soaks := err == nil
 	if !soaks {

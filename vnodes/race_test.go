@@ -1,0 +1,5 @@
+//go:build race
+
+package vnodes
+
+const raceDetector = true
