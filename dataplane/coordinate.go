@@ -91,7 +91,7 @@ func (o *operation) write(me int) {
 	}
 	w.req = wire.Request{
 		Op: wire.OpCommand, Service: o.service, Partition: uint16(o.part), Gen: w.fresh.Gen, Epoch: w.fresh.Epoch,
-		Flags: o.flags & wire.FlagHeld, Call: o.call, Deadline: o.deadline, Above: o.above, Done: w.ranHere,
+		Flags: o.flags & wire.FlagHeld, Call: o.call, Deadline: o.deadline, Caller: o, Above: o.above, Done: w.ranHere,
 	}
 	if k > 1 {
 		w.req.OnEffect = w.spread

@@ -81,7 +81,7 @@ func (o *operation) standIn(call wire.Call) {
 	req := &wire.Request{
 		Op: wire.OpCommand, Service: o.service, Partition: uint16(o.part), Flags: wire.FlagFallback,
 		Gen: uint64(o.ring.Gen(o.part)), Epoch: uint64(o.ring.Epoch),
-		Call: call, For: call.For, Deadline: o.deadline,
+		Call: call, For: call.For, Deadline: o.deadline, Caller: o,
 		Done: func(code wire.Code, epoch uint64, body []byte) {
 			if o.noHop() {
 				o.settle(code, body)

@@ -127,6 +127,11 @@ func TestForsakenCommandIsNotTriedAgain(t *testing.T) {
 			t.Errorf("it ran %d times, and ended with %v", a.local.runs, got)
 		}
 		a.local.runs = 0
+		stop := func() { a.router.pauses.over.Store(int64(time.Since(a.router.pauses.born)) + 1) }
+		if got := ask(&Request{conn: &conn{ctx: t.Context()}}, stop); got != wire.Maybe || a.local.runs != 1 {
+			t.Errorf("after a pause of the process it ran %d times, and ended with %v", a.local.runs, got)
+		}
+		a.local.runs = 0
 		if got := ask(nil, a.router.LastCalls); got != wire.Maybe || a.local.runs != 1 {
 			t.Errorf("while the node stops it ran %d times, and ended with %v", a.local.runs, got)
 		}

@@ -38,8 +38,9 @@ type operation struct {
 	deadline time.Time
 	done     func(code wire.Code, epoch uint64, body []byte)
 	part     ring.Partition
-	waited   bool        // as in Request
-	origin   *Request    // nil if the caller is in this process
+	waited   bool     // as in Request
+	origin   *Request // nil if the caller is in this process
+	began    time.Time
 	from     ring.NodeID // who passed it on, and that node's ring epoch; empty if a client did
 	epoch    ring.Epoch
 
@@ -81,8 +82,8 @@ func (o *operation) plan() {
 		o.expire()
 		return
 	}
-	if o.forsaken() {
-		o.giveUp()
+	if o.Forsaken() {
+		o.forsake()
 		return
 	}
 	o.ring = o.r.rings.Ring()
@@ -114,11 +115,24 @@ func (o *operation) handsOver() bool {
 	return i >= 0 && !o.r.drain(o.slots[i].Node)
 }
 
-// forsaken reports whether a blind command must not be tried once more: its caller is
-// gone, or hears next that this node stops. He has asked another node, or will; others may
-// have written since, and a try from here would replace that by a newer stamp.
-func (o *operation) forsaken() bool {
-	return o.blind && (o.r.last.Load() || o.origin != nil && o.origin.gone())
+// Forsaken reports whether a blind command must not be tried, or tried once more: its
+// caller is gone, will hear next that this node stops, or may have given it up while this
+// process stood still. He asks another node then, and others may have written since: a try
+// from here would replace that by a newer stamp. Any goroutine may ask.
+func (o *operation) Forsaken() bool {
+	return o.blind && (o.r.last.Load() || o.origin != nil && (o.origin.gone() || o.r.pauses.since(o.began)))
+}
+
+// forsake ends an operation that is forsaken.
+func (o *operation) forsake() {
+	switch {
+	case o.r.last.Load():
+		o.giveUp()
+	case o.ran:
+		o.settle(wire.Maybe, message("this node stood still, or its caller was gone: it was not tried again"))
+	default:
+		o.settle(wire.Deadline, message("this node stood still, or its caller was gone: it was not run"))
+	}
 }
 
 // coordinate runs the operation with this node, in slot me, as its coordinator.
@@ -148,8 +162,8 @@ func (o *operation) decline(me int) {
 
 // forward passes the operation to the next node that can coordinate it.
 func (o *operation) forward() {
-	if o.forsaken() {
-		o.giveUp()
+	if o.Forsaken() {
+		o.forsake()
 		return
 	}
 	i := o.candidate()

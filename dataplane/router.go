@@ -69,9 +69,10 @@ type Router struct {
 
 	turn   atomic.Uint32 // spreads requests over equal nodes
 	last   atomic.Bool   // see LastCalls
-	load   load          // operations under way
-	covers atomic.Int32  // coverage queries under way that this node coordinates
-	parts  atomic.Int32  // parts of coverage queries that it streams to others
+	pauses pauses
+	load   load         // operations under way
+	covers atomic.Int32 // coverage queries under way that this node coordinates
+	parts  atomic.Int32 // parts of coverage queries that it streams to others
 
 	stop   context.Context // ends with Close
 	cancel context.CancelFunc
@@ -109,6 +110,8 @@ func NewRouter(c RouterConfig) *Router {
 	}
 	r.repairs.r, r.repairs.rec = r, c.Repairs
 	r.stop, r.cancel = context.WithCancel(context.Background())
+	r.pauses.born = time.Now()
+	r.slow.Go(func() { r.pauses.watch(r.stop) })
 	return r
 }
 
@@ -209,6 +212,7 @@ func (r *Router) do(o *operation) {
 		o.done(err.Code, uint64(r.rings.Ring().Epoch), []byte(err.Message))
 		return
 	}
+	o.began = time.Now()
 	info, ok := r.local.Service(o.service)
 	switch {
 	case !ok:

@@ -76,11 +76,11 @@ func (v *vnode) command(r *wire.Request) {
 		v.refuse(r, err)
 		return
 	}
-	if v.late(r) {
+	if v.late(r) || !reads && r.Caller != nil && r.Caller.Forsaken() {
 		// A process that was stopped meanwhile may have stamped the writes only now: their
 		// caller has written elsewhere since, and what was written after that is newer.
 		v.stale.Store(true)
-		v.m.fail(r, wire.Deadline, "the deadline passed while the command ran: nothing was written")
+		v.m.fail(r, wire.Deadline, "the deadline passed while the command ran, or its caller has given it up: nothing was written")
 		return
 	}
 	if len(tx.writes) > 0 && r.OnEffect != nil {

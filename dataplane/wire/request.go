@@ -19,6 +19,7 @@ type Request struct {
 	Effect    []byte // OpEffect: opaque outside package vnodes
 	For       string // with FlagFallback: the node id that is stood in for
 	Deadline  time.Time
+	Caller    Caller // OpCommand: may be nil
 	Above     uint64 // OpCommand: what it writes is stamped above this time, which another replica holds
 
 	// Ahead is set by the vnode before it calls OnEffect, if the times in the effect are
@@ -38,6 +39,14 @@ type Request struct {
 	// body is the callee's: the reply if code is OK, the encoded newer Stamp if
 	// Superseded, else the message for people. For a command, OK means durable here.
 	Done func(code Code, epoch uint64, body []byte)
+}
+
+// Caller is whoever waits for a command.
+type Caller interface {
+	// Forsaken reports whether a blind command must not take place any more, as others may
+	// have done it, and newer ones, in its place. The vnode asks when it has stamped what the
+	// command writes: who is stopped later than that has the stamp from before.
+	Forsaken() bool
 }
 
 // ServiceInfo is what routing must know of a registered service.
