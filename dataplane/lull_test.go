@@ -3,6 +3,7 @@ package dataplane
 import (
 	"context"
 	"net"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -106,14 +107,17 @@ func TestForsakenCommandIsNotTriedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newFakeCluster(t, 3, abc("a", "b", "c"), "a", "b", "c")
 		a := c.nodes["a"]
-		ask := func(origin *Request, tried func()) wire.Code {
-			c.meddle = func(_, _ ring.NodeID, h wire.Header, _ []byte) (wire.Frame, error, bool) {
-				if h.Op != wire.OpEffect {
-					return wire.Frame{}, nil, false
-				}
-				tried()
-				return reply(wire.Superseded, 10, wire.Stamp{Time: 5}.Append(nil)), nil, true
+		var tried atomic.Pointer[func()]
+		c.meddle = func(_, _ ring.NodeID, h wire.Header, _ []byte) (wire.Frame, error, bool) {
+			if h.Op != wire.OpEffect {
+				return wire.Frame{}, nil, false
 			}
+			(*tried.Load())()
+			return reply(wire.Superseded, 10, wire.Stamp{Time: 5}.Append(nil)), nil, true
+		}
+		ask := func(origin *Request, then func()) wire.Code {
+			synctest.Wait() // what the one before has sent is answered
+			tried.Store(&then)
 			code := make(chan wire.Code, 1)
 			call := wire.Call{Bucket: "b", Key: []byte("k"), Body: []byte("put late")}
 			a.router.serve(inbound{

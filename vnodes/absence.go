@@ -70,11 +70,16 @@ func (m *Manager) noticeGap() {
 	}
 }
 
-// heedDoubt makes the gate anew if the slot has come into doubt. Worker only.
+// doubted reports whether the slot has come into doubt since its gate was made: then the
+// gate counts no more.
+func (v *vnode) doubted() bool { return v.doubts.Load() != v.heeded.Load() }
+
+// heedDoubt makes the gate anew if the slot has come into doubt. Until that is done nobody
+// may take the slot for undoubted; a doubt that comes meanwhile is heeded next. Worker only.
 func (v *vnode) heedDoubt() {
-	if v.doubted.Load() {
-		v.doubted.Store(false) // before the look at why: a doubt that comes meanwhile is heeded next
+	if doubts := v.doubts.Load(); doubts != v.heeded.Load() {
 		v.regate()
+		v.heeded.Store(doubts)
 	}
 }
 
@@ -101,7 +106,7 @@ func (m *Manager) doubt(ids []vnodeID) {
 	m.mu.Unlock()
 	for _, id := range inDoubt {
 		if v := m.services[id.service].vnodes[id.partition].Load(); v != nil {
-			v.doubted.Store(true)
+			v.doubts.Add(1)
 		}
 	}
 	if len(inDoubt) > 0 {

@@ -326,3 +326,38 @@ func TestClaimsWhileClosing(t *testing.T) {
 		}
 	}
 }
+
+// While the gate of a slot that has come into doubt is made anew, reads wait for that: the
+// gate of before would let them see what the slot had.
+func TestReadsWaitForTheGateOfADoubt(t *testing.T) {
+	w := newWorld(t, 2, 1)
+	n, key := w.node(1), keyIn(1, 0)
+	n.mustPut(key, "old")
+	m := n.m.Load()
+	id := vnodeID{service: wire.ServiceID("kv"), partition: 1}
+	v := m.services[id.service].vnodes[id.partition].Load()
+	m.doubt([]vnodeID{id})
+	m.mu.Lock() // the gate waits for it
+	w.net.setHook(func(*passing) treatment { return lose })
+	first, _ := n.send(request(wire.OpCommand, w.ring(), "kv", key, "put new"))
+	w.until("the worker looks at it", func() bool { return len(v.inbox) == 0 })
+	var reads []<-chan answer
+	for range 200 { // some come while it is at the gate
+		read, _ := n.send(request(wire.OpRead, w.ring(), "kv", key, ""))
+		reads = append(reads, read)
+	}
+	early := 0
+	for _, read := range reads {
+		select {
+		case <-read:
+			early++
+		default:
+		}
+	}
+	m.mu.Unlock()
+	if early > 0 {
+		t.Errorf("%d reads were answered meanwhile", early)
+	}
+	w.net.setHook(nil)
+	<-first
+}

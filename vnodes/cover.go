@@ -83,7 +83,7 @@ func (m *Manager) coverSource(ctx context.Context, svc *service, c *wire.CoverCa
 	m.noticeGap()
 	for fetched := false; ; {
 		v, werr := m.openSlot(svc, p, c.Gen)
-		if v != nil && v.doubted.Load() {
+		if v != nil && v.doubted() {
 			if err := v.await(ctx, (*vnode).heedDoubt); err != nil {
 				return nil, err
 			}

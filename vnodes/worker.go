@@ -30,17 +30,18 @@ type vnodeID struct {
 // vnode is one running vnode: a worker goroutine, owned by the Manager, that
 // alone runs commands, appends to the store and swaps the gate.
 type vnode struct {
-	id      vnodeID
-	svc     *service
-	m       *Manager
-	name    string // of the store's file
-	store   Store
-	done    chan struct{} // closed when the worker has ended
-	gate    atomic.Pointer[gate]
-	user    atomic.Pointer[Vnode] // swapped by the worker after a panic
-	begun   atomic.Bool           // the user's vnode has been told that it is open
-	doubted atomic.Bool           // the gate is to be made anew before the next request is looked at
-	stale   atomic.Bool           // a command's writes did not become durable: the user's vnode may think otherwise
+	id     vnodeID
+	svc    *service
+	m      *Manager
+	name   string // of the store's file
+	store  Store
+	done   chan struct{} // closed when the worker has ended
+	gate   atomic.Pointer[gate]
+	user   atomic.Pointer[Vnode] // swapped by the worker after a panic
+	begun  atomic.Bool           // the user's vnode has been told that it is open
+	doubts atomic.Uint32         // how often the slot has come into doubt
+	heeded atomic.Uint32         // how often it had when the gate was made
+	stale  atomic.Bool           // a command's writes did not become durable: the user's vnode may think otherwise
 
 	inboxMu sync.RWMutex // held to send, so that nobody sends after the inbox is closed
 	stopped bool
