@@ -233,6 +233,7 @@ type crashPlan struct {
 // creation and removal. The log loses what was not synced; its last write is torn
 // at some byte. Then all that was acknowledged is there, in whole batches.
 func TestCrashAtEachStep(t *testing.T) {
+	long(t)
 	t.Parallel() // it waits for the disk
 	steps := 400
 	if testing.Short() {
@@ -274,6 +275,7 @@ func TestCrashTearsAtEachByte(t *testing.T) {
 // The machine goes off at each kind of step of a file's replacement by a copy: the old
 // one or the whole new one is there.
 func TestCrashWhileCopying(t *testing.T) {
+	long(t)
 	t.Parallel() // it waits for the disk
 	most := 2
 	if testing.Short() {
