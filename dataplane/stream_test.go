@@ -87,8 +87,9 @@ func TestStreamBackPressure(t *testing.T) {
 
 // Whoever closes, here or there, wakes the other's read, and Close of the owner waits.
 func TestStreamCloses(t *testing.T) {
-	ended := make(chan error, 2)
+	begun, ended := make(chan error, 2), make(chan error, 2)
 	n := serveTCP(t, "127.0.0.1:0", ServerConfig{Identity: identity("b"), Streams: streamFunc(func(_ context.Context, s *Stream) {
+		begun <- nil
 		_, err := s.ReadFrame()
 		ended <- err
 	})})
@@ -96,6 +97,7 @@ func TestStreamCloses(t *testing.T) {
 	if _, err := p.Stream(soon(t), "b"); err != nil {
 		t.Fatal(err)
 	}
+	_ = receive(t, begun)
 	_ = p.Close() // closes the stream that was forgotten
 	if err := receive(t, ended); !errors.Is(err, io.EOF) {
 		t.Fatalf("read: %v", err)
@@ -104,6 +106,7 @@ func TestStreamCloses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	_ = receive(t, begun) // else it may be closed before it is handed on
 	n.stop()
 	if _, err := s.ReadFrame(); err == nil {
 		t.Fatal("a closed server's stream goes on")
