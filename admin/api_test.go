@@ -150,6 +150,7 @@ func TestProblems(t *testing.T) {
 		{"join: two documents", "POST /v1/cluster/join", `{"seed":"a:1","commit":true}{}`, 400, "bad_request"},
 		{"join: wrong type", "POST /v1/cluster/join", `{"seed":1}`, 400, "bad_request"},
 		{"join: too long", "POST /v1/cluster/join", `{"seed":"` + strings.Repeat("a", 70_000) + `"}`, 413, "too_large"},
+		{"limits: none", "POST /v1/transfers/limits", `{"in":0}`, 400, "bad_request"},
 		{"leave: no node", "POST /v1/cluster/leave", `{"commit":true}`, 400, "bad_request"},
 		{"down: no node", "POST /v1/cluster/down", `{}`, 400, "bad_request"},
 		{"force-remove: no node", "POST /v1/cluster/force-remove", `{}`, 400, "bad_request"},

@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"time"
 
@@ -69,14 +70,48 @@ func (a *api) getLimits(w http.ResponseWriter, r *http.Request) {
 }
 
 func (a *api) postLimits(w http.ResponseWriter, r *http.Request) {
-	var req LimitsRequest
-	if err := readJSON(w, r, &req); err != nil {
+	req, err := readLimits(w, r)
+	if err != nil {
 		problem.Write(w, r, err)
 		return
 	}
 	a.log.Info("change of transfers' limits asked for", "node", req.Node)
 	view, err := a.node.SetLimits(r.Context(), req)
 	answerLimits(w, r, view, err)
+}
+
+// readLimits reads a LimitsRequest. A limit of 0, which stands for one that is not named,
+// may not be named: it would change nothing, and whoever means to hold transfers up by it
+// must hear that.
+func readLimits(w http.ResponseWriter, r *http.Request) (LimitsRequest, error) {
+	var body struct {
+		Node     string `json:"node"`
+		Reset    bool   `json:"reset"`
+		In       *int   `json:"in"`
+		Out      *int   `json:"out"`
+		Pair     *int   `json:"pair"`
+		BytesIn  *int64 `json:"bytes_in"`
+		BytesOut *int64 `json:"bytes_out"`
+	}
+	if err := readJSON(w, r, &body); err != nil {
+		return LimitsRequest{}, err
+	}
+	req := LimitsRequest{Node: body.Node, Reset: body.Reset}
+	return req, errors.Join(
+		named("in", body.In, &req.In), named("out", body.Out, &req.Out), named("pair", body.Pair, &req.Pair),
+		named("bytes_in", body.BytesIn, &req.BytesIn), named("bytes_out", body.BytesOut, &req.BytesOut))
+}
+
+// named takes a limit over if it is named.
+func named[T int | int64](name string, from, to *T) error {
+	switch {
+	case from == nil:
+		return nil
+	case *from == 0:
+		return wire.Errorf(wire.BadRequest, "%s is 0: give a number, or reset for the default", name)
+	}
+	*to = *from
+	return nil
 }
 
 func answerLimits(w http.ResponseWriter, r *http.Request, view LimitsView, err error) {

@@ -33,7 +33,7 @@ func (a *app) transfersSetCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := f.rates(); err != nil {
+			if err := f.check(cmd.Flags().Changed); err != nil {
 				return err
 			}
 			var view admin.LimitsView
@@ -57,6 +57,21 @@ func (a *app) transfersSetCommand() *cobra.Command {
 	fl.StringVar(&f.rateOut, "rate-out", "", "bytes that a node sends in a second")
 	fl.BoolVar(&f.req.Reset, "reset", false, "forget what was said before; the defaults, or the cluster's limits, hold again")
 	return cmd
+}
+
+// check reads the flags that are numbers of bytes, and refuses what is no limit.
+func (f *limitFlags) check(changed func(flag string) bool) error {
+	if err := f.rates(); err != nil {
+		return err
+	}
+	for name, zero := range map[string]bool{
+		"in": f.req.In == 0, "out": f.req.Out == 0, "pair": f.req.Pair == 0, "rate-in": f.req.BytesIn == 0, "rate-out": f.req.BytesOut == 0,
+	} {
+		if zero && changed(name) {
+			return usagef("", "--%s 0: give a number; --reset brings the default back", name)
+		}
+	}
+	return nil
 }
 
 // rates reads the flags that are numbers of bytes.
