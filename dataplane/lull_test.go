@@ -2,7 +2,6 @@ package dataplane
 
 import (
 	"context"
-	"net"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -34,18 +33,7 @@ func TestLull(t *testing.T) {
 // also what was sent last, and had time for much longer.
 func TestRequestsOfALullAreMarked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHolder()
-		s := NewServer(ServerConfig{Identity: identity("b"), Requests: h})
-		defer s.Close()
-		here, there := net.Pipe()
-		defer here.Close()
-		s.ServeConn(there)
-		begun := time.Now()
-		clock := func() uint32 { return wire.SentAt(time.Since(begun) + time.Hour) }
-		say := wire.Hello{Versions: [2]int{1, 1}, Sent: clock()}
-		if _, err := exchangeHello(t.Context(), here, wire.ConnClient, say); err != nil {
-			t.Fatal(err)
-		}
+		h, here, clock := heldServer(t)
 		arrives := func(id uint64, sent uint32) bool {
 			t.Helper()
 			f := wire.Header{Kind: wire.KindRequest, Op: wire.OpCommand, ID: id, Sent: sent}

@@ -34,18 +34,7 @@ func TestTransit(t *testing.T) {
 // read at last: the caller has written elsewhere since.
 func TestDelayedRequestIsNotRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHolder()
-		s := NewServer(ServerConfig{Identity: identity("b"), Requests: h})
-		defer s.Close()
-		here, there := net.Pipe()
-		defer here.Close()
-		s.ServeConn(there)
-		begun := time.Now()
-		clock := func() uint32 { return wire.SentAt(time.Since(begun) + time.Hour) }
-		say := wire.Hello{Versions: [2]int{1, 1}, Sent: clock()}
-		if _, err := exchangeHello(t.Context(), here, wire.ConnClient, say); err != nil {
-			t.Fatal(err)
-		}
+		h, here, clock := heldServer(t)
 		send := func(id uint64, sent uint32, timeout time.Duration) {
 			t.Helper()
 			f := wire.Header{Kind: wire.KindRequest, Op: wire.OpCommand, ID: id, Sent: sent}
@@ -79,4 +68,23 @@ func TestDelayedRequestIsNotRun(t *testing.T) {
 			t.Fatal("a write of ten seconds ago was handed to the vnode")
 		}
 	})
+}
+
+// heldServer is a Server whose requests a holder gets, a client's connection to it, of
+// which the hello has been said, and the clock that the client's requests are sent by.
+func heldServer(t *testing.T) (h *holder, here net.Conn, clock func() uint32) {
+	t.Helper()
+	h = newHolder()
+	s := NewServer(ServerConfig{Identity: identity("b"), Requests: h})
+	t.Cleanup(func() { _ = s.Close() })
+	here, there := net.Pipe()
+	t.Cleanup(func() { _ = here.Close() })
+	s.ServeConn(there)
+	begun := time.Now()
+	clock = func() uint32 { return wire.SentAt(time.Since(begun) + time.Hour) }
+	say := wire.Hello{Versions: [2]int{1, 1}, Sent: clock()}
+	if _, err := exchangeHello(t.Context(), here, wire.ConnClient, say); err != nil {
+		t.Fatal(err)
+	}
+	return h, here, clock
 }

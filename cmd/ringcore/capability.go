@@ -87,27 +87,18 @@ func (a *app) clusterCapabilities() *cobra.Command {
 		Short: "Show what members of different versions can do, and who holds the others back",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			api, err := a.api()
-			if err != nil {
-				return err
-			}
-			list := []admin.CapabilityView{}
-			if err := api.get(cmd.Context(), "/v1/capabilities", nil, &list); err != nil {
-				return err
-			}
-			if a.json() {
-				return a.printJSON(list)
-			}
-			var rows [][]string
-			for _, k := range list {
-				var can []string
-				for name, version := range k.Members {
-					can = append(can, fmt.Sprintf("%s:%d", name, version))
+			return show(cmd.Context(), a, "/v1/capabilities", func(list []admin.CapabilityView) error {
+				var rows [][]string
+				for _, k := range list {
+					var can []string
+					for name, version := range k.Members {
+						can = append(can, fmt.Sprintf("%s:%d", name, version))
+					}
+					slices.Sort(can)
+					rows = append(rows, []string{k.Name, strconv.Itoa(k.InUse), strconv.Itoa(k.Common), mark(k.Lasting), dash(strings.Join(k.HeldBackBy, ",")), strings.Join(can, ",")})
 				}
-				slices.Sort(can)
-				rows = append(rows, []string{k.Name, strconv.Itoa(k.InUse), strconv.Itoa(k.Common), mark(k.Lasting), dash(strings.Join(k.HeldBackBy, ",")), strings.Join(can, ",")})
-			}
-			return printTable(a.out, "NAME IN-USE COMMON LASTING HELD-BACK-BY MEMBERS", rows)
+				return printTable(a.out, "NAME IN-USE COMMON LASTING HELD-BACK-BY MEMBERS", rows)
+			})
 		},
 	}
 }

@@ -61,18 +61,9 @@ func (a *app) clusterMembers() *cobra.Command {
 		Short: "List the members and their shares of the ring",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			api, err := a.api()
-			if err != nil {
-				return err
-			}
-			members := []admin.MemberView{}
-			if err := api.get(cmd.Context(), "/v1/members", nil, &members); err != nil {
-				return err
-			}
-			if a.json() {
-				return a.printJSON(members)
-			}
-			return printTable(a.out, memberHeader, memberRows(members))
+			return show(cmd.Context(), a, "/v1/members", func(members []admin.MemberView) error {
+				return printTable(a.out, memberHeader, memberRows(members))
+			})
 		},
 	}
 }

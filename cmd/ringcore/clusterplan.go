@@ -19,18 +19,7 @@ func (a *app) clusterPlan() *cobra.Command {
 		Short: "Show what the staged changes would do",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			api, err := a.api()
-			if err != nil {
-				return err
-			}
-			var plan admin.PlanView
-			if err := api.get(cmd.Context(), "/v1/cluster/plan", nil, &plan); err != nil {
-				return err
-			}
-			if a.json() {
-				return a.printJSON(plan)
-			}
-			return a.printPlan(&plan)
+			return show(cmd.Context(), a, "/v1/cluster/plan", func(plan admin.PlanView) error { return a.printPlan(&plan) })
 		},
 	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -18,6 +19,22 @@ func (a *app) printJSON(v any) error {
 	e.SetEscapeHTML(false)
 	e.SetIndent("", "  ")
 	return e.Encode(v)
+}
+
+// show asks the node for a view, and prints it as JSON, or as print does.
+func show[T any](ctx context.Context, a *app, path string, print func(T) error) error {
+	api, err := a.api()
+	if err != nil {
+		return err
+	}
+	var view T
+	if err := api.get(ctx, path, nil, &view); err != nil {
+		return err
+	}
+	if a.json() {
+		return a.printJSON(view)
+	}
+	return print(view)
 }
 
 // printTable prints rows under an upper-case header, columns two spaces apart.

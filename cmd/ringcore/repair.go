@@ -50,18 +50,7 @@ func (a *app) repairsCommand() *cobra.Command {
 		Short: "List repairs, those that have ended too",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			api, err := a.api()
-			if err != nil {
-				return err
-			}
-			var view admin.RepairsView
-			if err := api.get(cmd.Context(), "/v1/repairs", nil, &view); err != nil {
-				return err
-			}
-			if a.json() {
-				return a.printJSON(view)
-			}
-			return a.printRepairs(view.Repairs)
+			return show(cmd.Context(), a, "/v1/repairs", func(view admin.RepairsView) error { return a.printRepairs(view.Repairs) })
 		},
 	}
 }

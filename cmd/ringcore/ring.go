@@ -21,23 +21,14 @@ func (a *app) ringStatus() *cobra.Command {
 		Short: "Draw who owns which partition",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			api, err := a.api()
-			if err != nil {
+			return show(cmd.Context(), a, "/v1/ring", func(view admin.RingView) error {
+				r, err := ringOf(&view)
+				if err != nil {
+					return err
+				}
+				_, err = fmt.Fprint(a.out, ring.Figure(r, func(id ring.NodeID) string { return string(id) }))
 				return err
-			}
-			var view admin.RingView
-			if err := api.get(cmd.Context(), "/v1/ring", nil, &view); err != nil {
-				return err
-			}
-			if a.json() {
-				return a.printJSON(view)
-			}
-			r, err := ringOf(&view)
-			if err != nil {
-				return err
-			}
-			_, err = fmt.Fprint(a.out, ring.Figure(r, func(id ring.NodeID) string { return string(id) }))
-			return err
+			})
 		},
 	}
 }
