@@ -7,7 +7,7 @@ GO ?= go
 GOLANGCI_LINT ?= golangci-lint
 FUZZTIME ?= 10s
 
-.PHONY: help build test race lint floors outside upgrade bench bench-storage bench-start bench-big bench-list bench-transfers bench-overload anti-entropy soak-crash soak-faults soak-restarts soak-outages soak-nodes soak-topology soak-transfers soak-model soak-1754 claim-table flips topology demo fmt vet cover fuzz clean
+.PHONY: help build test race lint floors outside upgrade bench bench-storage bench-start bench-big bench-list bench-transfers bench-overload anti-entropy soak-crash soak-faults soak-restarts soak-outages soak-nodes soak-topology soak-transfers soak-model soak-1754 claim-table flips topology demo docs man fmt vet cover fuzz clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -100,6 +100,12 @@ soak-nodes: ## clusters of 10, 25 and 50 nodes: changes are everywhere within a 
 
 demo: ## three nodes in one process, until Ctrl-C; data in ./ringcore-data
 	$(GO) run ./cmd/ringcore dev
+
+docs: ## docs/cli.md and docs/config.md anew, from the binary
+	$(GO) run ./cmd/ringcore docs markdown docs
+
+man: ## manual pages in dist/man
+	$(GO) run ./cmd/ringcore docs man dist/man
 
 fmt: ## format as lint wants it
 	$(GOLANGCI_LINT) fmt ./...

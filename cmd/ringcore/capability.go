@@ -20,18 +20,9 @@ const (
 	testCapabilitiesEnv = "RINGCORE_TEST_CAPABILITIES" // NAME=NEWEST or NAME=OLDEST-NEWEST, with a ! behind it if lasting; a comma between two
 )
 
-// versions fills in what the node says of its version, and what it is held to.
-func (a *app) versions(cfg *ringcore.Config, hold []string) error {
+// versions fills in what the node says of its version.
+func (a *app) versions(cfg *ringcore.Config) error {
 	cfg.Version = softwareVersion(thisBuild())
-	cfg.Hold = make(map[string]int)
-	for _, h := range hold {
-		name, text, _ := strings.Cut(h, "=")
-		version, err := strconv.Atoi(text)
-		if err != nil {
-			return usagef("write NAME=VERSION, as metadata=1", "--hold %q is not that", h)
-		}
-		cfg.Hold[name] = version
-	}
 	version, claims := a.getenv(testVersionEnv), a.getenv(testCapabilitiesEnv)
 	if version+claims == "" {
 		return nil

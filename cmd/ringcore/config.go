@@ -17,31 +17,39 @@ const envPrefix = "RINGCORE_"
 
 // layer fills the flags of cmd called names that were not given on the command
 // line: from the environment, else from the TOML file if one is named. What is
-// left keeps its default.
-func (a *app) layer(cmd *cobra.Command, names []string, file string) error {
+// left keeps its default. It returns where each value that is no default comes from.
+func (a *app) layer(cmd *cobra.Command, names []string, file string) (from map[string]string, err error) {
 	settings, err := readConfig(file, names)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	flags := cmd.Flags()
+	flags, from := cmd.Flags(), make(map[string]string)
 	for _, name := range names {
 		if flags.Changed(name) {
+			from[name] = "flag"
 			continue
 		}
-		key := strings.ReplaceAll(name, "-", "_")
-		env := envPrefix + strings.ToUpper(key)
+		key, env := keyOf(name), envOf(name)
 		if value := a.getenv(env); value != "" {
 			if err := flags.Set(name, value); err != nil {
-				return usagef("see "+cmd.CommandPath()+" --help", "environment variable %s: %w", env, err)
+				return nil, usagef("see "+cmd.CommandPath()+" --help", "environment variable %s: %w", env, err)
 			}
+			from[name] = env
 		} else if value, ok := settings[key]; ok {
 			if err := flags.Set(name, value); err != nil {
-				return usagef("see "+cmd.CommandPath()+" --help", "config file %s: %s: %w", file, key, err)
+				return nil, usagef("see "+cmd.CommandPath()+" --help", "config file %s: %s: %w", file, key, err)
 			}
+			from[name] = file
 		}
 	}
-	return nil
+	return from, nil
 }
+
+// keyOf is the key in the file of the flag called name.
+func keyOf(name string) string { return strings.ReplaceAll(name, "-", "_") }
+
+// envOf is the environment variable of the flag called name.
+func envOf(name string) string { return envPrefix + strings.ToUpper(keyOf(name)) }
 
 // readConfig reads a TOML file of one level. Its keys are the names of flags with
 // underscores; a key that is none of them is refused.
@@ -59,12 +67,12 @@ func readConfig(file string, names []string) (map[string]string, error) {
 	}
 	known := make([]string, len(names))
 	for i, name := range names {
-		known[i] = strings.ReplaceAll(name, "-", "_")
+		known[i] = keyOf(name)
 	}
 	settings := make(map[string]string, len(doc))
 	for _, key := range slices.Sorted(maps.Keys(doc)) {
 		if !slices.Contains(known, key) {
-			return nil, usagef("the keys are "+strings.Join(known, ", "), "config file %s: unknown key %q", file, key)
+			return nil, usagef(keyHint(key, known), "config file %s: unknown key %q", file, key)
 		}
 		if settings[key], err = settingText(doc[key]); err != nil {
 			return nil, usagef("", "config file %s: %s: %w", file, key, err)
@@ -92,4 +100,25 @@ func settingText(v any) (string, error) {
 		return strings.Join(items, ","), nil
 	}
 	return "", fmt.Errorf("a string, number, boolean or list of strings is needed, not %T", v)
+}
+
+// keyHint says which keys there are, and first that which key was meant to be.
+func keyHint(key string, known []string) string {
+	hint := "the keys are " + strings.Join(known, ", ")
+	if near := nearest(key, known); near != "" {
+		hint = "did you mean " + near + "? " + hint
+	}
+	return hint
+}
+
+// nearest is the one of words that word was probably meant to be, or nothing.
+func nearest(word string, words []string) string {
+	guess := &cobra.Command{SuggestionsMinimumDistance: 2}
+	for _, w := range words {
+		guess.AddCommand(&cobra.Command{Use: w, Run: func(*cobra.Command, []string) {}})
+	}
+	if near := guess.SuggestionsFor(word); len(near) > 0 {
+		return near[0]
+	}
+	return ""
 }

@@ -27,11 +27,11 @@ type devOptions struct {
 }
 
 // devNames are the flags of dev that the file and the environment can set.
-var devNames = []string{"nodes", "data-dir", "base-port", "partitions", "replicas", "storage", "log-level"}
+var devNames = []string{"nodes", "data-dir", "base-port", "partitions", "replicas", "storage", "log-level", "log-format"}
 
 func (a *app) devCommand() *cobra.Command {
 	var o devOptions
-	var file, level string
+	var file, level, format string
 	cmd := &cobra.Command{
 		Use:   "dev",
 		Short: "Run a cluster on this machine, in one process",
@@ -41,14 +41,14 @@ func (a *app) devCommand() *cobra.Command {
 		Example: "  ringcore dev\n  ringcore dev --nodes 5 --base-port 8400 --data-dir /tmp/five",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := a.layer(cmd, []string{"config"}, ""); err != nil {
+			if _, err := a.layer(cmd, []string{"config"}, ""); err != nil {
 				return err
 			}
-			if err := a.layer(cmd, devNames, file); err != nil {
+			if _, err := a.layer(cmd, devNames, file); err != nil {
 				return err
 			}
 			var err error
-			if o.node.Logger, err = logger(a.err, level); err != nil {
+			if o.node.Logger, err = logger(a.err, level, format); err != nil {
 				return err
 			}
 			configs, left, err := o.configs()
@@ -73,7 +73,7 @@ func (a *app) devCommand() *cobra.Command {
 	f.StringVar(&o.dir, "data-dir", "./ringcore-data", "folder of the nodes' folders")
 	f.IntVar(&o.basePort, "base-port", 7400, "port of n1; n2 has this + 10, and so on")
 	addBirthFlags(cmd, &o.node)
-	f.StringVar(&level, "log-level", "warn", "debug, info, warn or error")
+	addLogFlags(cmd, &level, &format, "warn")
 	f.StringVar(&file, "config", "", "TOML file with settings")
 	return cmd
 }

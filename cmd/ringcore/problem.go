@@ -13,8 +13,9 @@ import (
 // problemError is a problem document that a node answered with.
 type problemError struct {
 	status int
-	code   string
+	code   string // empty if the answer is none of ours
 	detail string
+	body   []byte // as it came
 }
 
 func (p *problemError) Error() string {
@@ -32,7 +33,7 @@ func refusal(res *http.Response, body []byte) error {
 		Detail string `json:"detail"`
 		Hint   string `json:"hint"`
 	}
-	p := &problemError{status: res.StatusCode}
+	p := &problemError{status: res.StatusCode, body: body}
 	if json.Unmarshal(body, &doc) != nil || doc.Code == "" {
 		p.detail = "the node answered " + res.Status
 		return &failure{code: exitFailed, err: p, hint: "is that endpoint the HTTP address of a Ringcore node?"}

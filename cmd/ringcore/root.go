@@ -58,18 +58,20 @@ func (a *app) rootCommand() *cobra.Command {
 	f.StringVarP(&a.output, "output", "o", "table", "table or json")
 	f.DurationVar(&a.timeout, "timeout", 10*time.Second, "how long a request may take")
 	root.AddCommand(
-		a.startCommand(), a.devCommand(), a.recoverCommand(),
+		a.startCommand(), a.devCommand(), a.recoverCommand(), a.configCommand(),
 		a.pingCommand(), a.kvCommand(), a.clusterCommand(), a.ringCommand(), a.nodeCommand(), a.transfersCommand(),
 		a.repairCommand(), a.repairsCommand(),
-		a.benchCommand(), a.versionCommand(),
+		a.checkCommand(), a.debugCommand(),
+		a.benchCommand(), a.versionCommand(), a.docsCommand(),
 		&cobra.Command{Use: "exit-codes", Short: "What the exit codes mean", Long: "The exit codes:\n\n" + exitCodesHelp},
 	)
+	completeMembers(a, root)
 	return root
 }
 
 // prepare runs before every command: global flags from the environment, and checked.
 func (a *app) prepare(cmd *cobra.Command, _ []string) error {
-	if err := a.layer(cmd, []string{"endpoint", "output", "timeout"}, ""); err != nil {
+	if _, err := a.layer(cmd, []string{"endpoint", "output", "timeout"}, ""); err != nil {
 		return err
 	}
 	if a.output != "table" && a.output != "json" {
