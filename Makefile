@@ -7,7 +7,7 @@ GO ?= go
 GOLANGCI_LINT ?= golangci-lint
 FUZZTIME ?= 10s
 
-.PHONY: help build test race lint floors outside upgrade bench bench-storage bench-start bench-big bench-list bench-transfers bench-overload anti-entropy soak-crash soak-faults soak-restarts soak-outages soak-nodes soak-topology soak-transfers soak-model soak-1754 claim-table flips topology demo docs man fmt vet cover fuzz clean
+.PHONY: help build test race lint floors outside upgrade bench bench-storage bench-start bench-big bench-list bench-transfers bench-overload anti-entropy soak-crash soak-faults soak-restarts soak-outages soak-nodes soak-topology soak-transfers soak-model soak-1754 claim-table flips topology demo docs man dist deb fmt vet cover fuzz clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -106,6 +106,12 @@ docs: ## docs/cli.md and docs/config.md anew, from the binary
 
 man: ## manual pages in dist/man
 	$(GO) run ./cmd/ringcore docs man dist/man
+
+dist: ## archives for Linux and macOS in dist/, the same bytes each time, with SHA256SUMS
+	deploy/dist.sh
+
+deb: ## the Debian package in dist/; ARCH=amd64
+	deploy/deb.sh $(ARCH)
 
 fmt: ## format as lint wants it
 	$(GOLANGCI_LINT) fmt ./...

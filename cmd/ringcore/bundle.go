@@ -79,7 +79,7 @@ func (a *app) bundle(ctx context.Context, file string, profile time.Duration) er
 	if err != nil {
 		return fmt.Errorf("make the bundle: %w", err)
 	}
-	defer out.Close()
+	defer func() { _ = out.Close() }() // it was closed below, if all went well
 	b := newBundleWriter(out, strings.TrimSuffix(path.Base(file), ".tar.gz"))
 	version, err := json.MarshalIndent(thisBuild(), "", "  ")
 	if err != nil {

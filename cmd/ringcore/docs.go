@@ -65,6 +65,7 @@ func cliPage(root *cobra.Command) []byte {
 }
 
 func writeCommand(b *bytes.Buffer, cmd *cobra.Command) {
+	cmd.InitDefaultHelpFlag() // as it has when it runs
 	if cmd.Runnable() && cmd.HasParent() && !cmd.HasSubCommands() {
 		about := cmd.Long
 		if about == "" {
