@@ -19,7 +19,7 @@ func TestDeployNamesWhatThereIs(t *testing.T) {
 		variables = append(variables, envOf(name))
 	}
 	root := (&app{}).rootCommand()
-	variable, command := regexp.MustCompile(`\bRINGCORE_[A-Z_]+\b`), regexp.MustCompile(`/usr/bin/ringcore((?: [a-z-][^ ]*)+)`)
+	variable, command := regexp.MustCompile(`\bRINGCORE_[A-Z_]+\b`), regexp.MustCompile(`/usr/bin/ringcore((?: [a-z0-9/-][^ \n]*)+)`)
 	files, err := filepath.Glob(filepath.Join("..", "..", "deploy", "*"))
 	if err != nil || len(files) < 6 {
 		t.Fatalf("%d files, %v", len(files), err)
