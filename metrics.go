@@ -14,6 +14,14 @@ func counter(name, help string, value float64) admin.Metric {
 	return admin.Metric{Name: name, Help: help, Value: value, Counter: true}
 }
 
+// flag is 1 for yes.
+func flag(yes bool) float64 {
+	if yes {
+		return 1
+	}
+	return 0
+}
+
 // repairMetrics count what reads have found to differ and what was done about it.
 func repairMetrics(c dataplane.RepairCounts) []admin.Metric {
 	return []admin.Metric{

@@ -66,12 +66,6 @@ func (c *core) storageMetrics() []admin.Metric {
 	if !ok {
 		return nil
 	}
-	flag := func(bad bool) float64 {
-		if bad {
-			return 1
-		}
-		return 0
-	}
 	all := []admin.Metric{
 		gauge("disk_free_bytes", "Room on the disk of the data directory.", float64(st.Space.Free)),
 		gauge("disk_total_bytes", "Size of the disk of the data directory.", float64(st.Space.Total)),

@@ -33,6 +33,7 @@ func (a *api) guard(mux *http.ServeMux) http.Handler {
 		mux.ServeHTTP(w, r)
 	}))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		began := time.Now()
 		rec := &recorder{ResponseWriter: w, status: http.StatusOK}
 		handler := inner
 		w.Header().Set("X-Content-Type-Options", "nosniff")
@@ -50,7 +51,7 @@ func (a *api) guard(mux *http.ServeMux) http.Handler {
 		if pattern == "" {
 			pattern = "none"
 		}
-		a.metrics.count(pattern, rec.status)
+		a.metrics.count(pattern, rec.status, time.Since(began))
 	})
 }
 

@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strconv"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -18,6 +19,7 @@ const namespace = "ringcore"
 type metrics struct {
 	registry *prometheus.Registry
 	requests *prometheus.CounterVec
+	seconds  *prometheus.HistogramVec
 }
 
 func newMetrics(n Node) *metrics {
@@ -26,11 +28,15 @@ func newMetrics(n Node) *metrics {
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Namespace: namespace, Name: "http_requests_total", Help: "HTTP requests answered, by route and status.",
 		}, []string{"route", "status"}),
+		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Namespace: namespace, Name: "http_request_seconds", Help: "From a request's header to the end of its answer, by route.",
+			Buckets: prometheus.ExponentialBuckets(0.000256, 4, 9),
+		}, []string{"route"}),
 	}
 	m.registry.MustRegister(
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		m.requests,
+		m.requests, m.seconds,
 		nodeCollector{n},
 	)
 	return m
@@ -46,8 +52,9 @@ func (m *metrics) handler(log *slog.Logger) http.Handler {
 
 // count notes one answered request. route is a pattern of the routing table, so
 // that the number of series is bounded.
-func (m *metrics) count(route string, status int) {
+func (m *metrics) count(route string, status int, took time.Duration) {
 	m.requests.WithLabelValues(route, strconv.Itoa(status)).Inc()
+	m.seconds.WithLabelValues(route).Observe(took.Seconds())
 }
 
 // nodeCollector turns the node's snapshot into samples at each scrape.
@@ -65,6 +72,9 @@ func (c nodeCollector) Collect(out chan<- prometheus.Metric) {
 		}
 		desc := prometheus.NewDesc(prometheus.BuildFQName(namespace, "", m.Name), m.Help, nil, m.Labels)
 		sample, err := prometheus.NewConstMetric(desc, kind, m.Value)
+		if m.Steps != nil {
+			sample, err = prometheus.NewConstHistogram(desc, m.Count, m.Value, m.Steps)
+		}
 		if err != nil {
 			sample = prometheus.NewInvalidMetric(desc, err)
 		}

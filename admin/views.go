@@ -109,12 +109,15 @@ type Event struct {
 	Data any    // becomes one line of JSON; must not change after it was published
 }
 
-// Metric is one sample of a counter or gauge. Samples of one name have the same
-// label names and help.
+// Metric is one sample of a counter, a gauge or, with Steps, a histogram. Samples of one name
+// have the same label names and help.
 type Metric struct {
 	Name    string // without the prefix ringcore_; a counter's ends in _total
 	Help    string
 	Counter bool // else a gauge
 	Labels  map[string]string
 	Value   float64
+
+	Steps map[float64]uint64 // of a histogram: how many were at most so large
+	Count uint64             // of all; Value is their sum
 }
