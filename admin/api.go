@@ -82,13 +82,14 @@ func (a *api) routes() []route {
 		{"GET", "/v1/repairs", "what repairs have found, and when partitions were compared", a.getRepairs},
 		{"GET", "/v1/preflist", "?bucket=B&key=K&n=3: the places of a key", a.getPreflist},
 		{"GET", "/v1/events", "server-sent events: ring, member, transfer", a.getEvents},
+		{"GET", "/v1/logs", "server-sent events: this node's log, the latest entries first", a.getLogs},
 		{"GET", "/v1/buckets/{bucket}", "the bucket's properties", a.getBucket},
 		{"PUT", "/v1/buckets/{bucket}", `{"siblings":true,"w":"all"}: changes those that are named`, a.putBucket},
 		{"POST", "/v1/cluster/join", `{"seed":"host:port"}: this node joins that cluster; staged, unless "commit":true`, a.postJoin},
 		{"POST", "/v1/node/drain", "this node hands leadership and coordination over, before a stop", a.postDrain(true)},
 		{"POST", "/v1/node/resume", "this node takes part again", a.postDrain(false)},
 	}
-	return append(routes, a.planRoutes()...)
+	return append(append(routes, a.planRoutes()...), a.insightRoutes()...)
 }
 
 // kvRoutes mounts kv. The lines without a handler are for the index page.

@@ -67,6 +67,9 @@ type operation struct {
 // settle answers the caller. It is the operation's last act.
 func (o *operation) settle(code wire.Code, body []byte) {
 	o.r.load.give(&o.call)
+	if o.from == "" {
+		o.r.Meter.note(o.op, code, time.Since(o.began))
+	}
 	o.done(code, uint64(o.r.rings.Ring().Epoch), body)
 }
 

@@ -52,6 +52,8 @@ type RouterConfig struct {
 // the peers and the hedging timer. Only fetching a ring, waiting before another try and
 // read repair, a few at a time, take one, which Close waits for.
 type Router struct {
+	Meter Meter // of what is asked from outside
+
 	self    ring.NodeID
 	rings   Rings
 	local   Local
