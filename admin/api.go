@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"net/http/pprof"
 	"strings"
+
+	"github.com/ringcore/ringcore/admin/console"
 )
 
 // Options of a Handler.
@@ -27,6 +29,7 @@ type api struct {
 	streams chan struct{} // one place for each event stream that is open
 	bodies  bodies
 	index   string
+	console *console.Console
 }
 
 // route is one line of the routing table.
@@ -44,7 +47,7 @@ func Handler(n Node, kv http.Handler, opts Options) http.Handler {
 	if log == nil {
 		log = slog.Default()
 	}
-	a := &api{node: n, log: log, metrics: newMetrics(n), streams: make(chan struct{}, maxStreams)}
+	a := &api{node: n, log: log, metrics: newMetrics(n), streams: make(chan struct{}, maxStreams), console: console.New()}
 	a.bodies.limit = cmp.Or(opts.MaxBodies, defaultBodies)
 	routes := a.routes()
 	if kv != nil {
@@ -66,7 +69,8 @@ func Handler(n Node, kv http.Handler, opts Options) http.Handler {
 // routes is the table of everything that does not depend on an option.
 func (a *api) routes() []route {
 	routes := []route{
-		{"GET", "/{$}", "", a.getIndex},
+		{"GET", "/{$}", "the web console; this list for those who want no HTML", a.getIndex},
+		{"GET", console.Prefix, "", a.getConsole},
 		{"GET", "/livez", "200 while the process answers", a.getLive},
 		{"GET", "/readyz", "200 if this node serves, else 503 with the reasons", a.getReady},
 		{"GET", "/metrics", "Prometheus metrics", a.metrics.handler(a.log).ServeHTTP},

@@ -27,7 +27,7 @@ func (a *api) guard(mux *http.ServeMux) http.Handler {
 	}))
 	inner := origins.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if h, pattern := mux.Handler(r); pattern == "" {
-			refuse(w, r, h)
+			a.refuse(w, r, h)
 			return
 		}
 		mux.ServeHTTP(w, r)
@@ -56,7 +56,7 @@ func (a *api) guard(mux *http.ServeMux) http.Handler {
 
 // refuse answers a request that no route matches. h is the mux's own answer: it
 // knows whether the path exists under another method.
-func refuse(w http.ResponseWriter, r *http.Request, h http.Handler) {
+func (a *api) refuse(w http.ResponseWriter, r *http.Request, h http.Handler) {
 	probe := &probe{header: http.Header{}}
 	h.ServeHTTP(probe, r)
 	if probe.status == http.StatusMethodNotAllowed {
@@ -64,7 +64,7 @@ func refuse(w http.ResponseWriter, r *http.Request, h http.Handler) {
 		writeProblem(w, probe.status, "method_not_allowed", r.Method+" is not possible on "+r.URL.Path)
 		return
 	}
-	problem.Write(w, r, wire.Errorf(wire.NotFound, "there is no %s; GET / lists what there is", r.URL.Path))
+	a.missing(w, r)
 }
 
 // probe takes an answer that is not sent.
