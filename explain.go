@@ -1,6 +1,7 @@
 package ringcore
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/hex"
@@ -98,7 +99,8 @@ func preview(value []byte) (text string, isText, isCut bool) {
 	for isCut && len(head) > previewBytes-utf8.UTFMax && !utf8.Valid(head) {
 		head = head[:len(head)-1] // a character that was cut through
 	}
-	if !utf8.Valid(head) {
+	control := func(r rune) bool { return r < ' ' && r != '\t' && r != '\n' && r != '\r' || r == 0x7f }
+	if !utf8.Valid(head) || bytes.ContainsFunc(head, control) {
 		head = value[:min(len(value), previewBytes/2)]
 		return hex.EncodeToString(head), false, len(head) < len(value)
 	}

@@ -136,7 +136,8 @@ func TestConsole(t *testing.T) {
 	p.shows("All is well")
 
 	t.Run("every page", func(t *testing.T) { everyPage(t, p) })
-	t.Run("join", func(t *testing.T) { join(t, b, p, n1, openNode(t, ringcore.Config{Name: "n4"})) })
+	n4 := openNode(t, ringcore.Config{Name: "n4"})
+	t.Run("join", func(t *testing.T) { join(t, b, p, n1, n4) })
 	t.Run("explain", func(t *testing.T) { explain(t, p) })
 	t.Run("keyboard", func(t *testing.T) { keyboard(t, p) })
 	t.Run("hostile", func(t *testing.T) { hostile(t, p, n1) })
@@ -170,9 +171,11 @@ func join(t *testing.T, b *browser, p *page, n1, n4 *ringcore.Node) {
 	at4.fill(`input[name="seed"]`, n1.Info().Addr)
 	at4.click(find("button", "Stage the join"))
 	at4.shows("The join is staged")
-	at4.quiet("the joining node's console")
+	at4.shows("Plan: 1 change staged") // also there, when it has come to know its cluster
+	at4.forget()                       // meanwhile it answered 503
 
 	p.t = t
+	p.do("Page.bringToFront", nil, nil)
 	p.click(`document.querySelector('nav a[href="#/members"]')`)
 	p.shows("Plan: 1 change staged")
 	p.shows("0 → 16") // owned partitions
@@ -185,7 +188,11 @@ func join(t *testing.T, b *browser, p *page, n1, n4 *ringcore.Node) {
 	p.until("something moves", `document.querySelector('section[aria-label="Under way"] [role="progressbar"]')`)
 	p.quiet("commit")
 	for _, x := range pageTitles {
-		shots(p, x.name, x.name, nil)
+		params := map[string]string{}
+		if x.name == "ring" {
+			params["p"] = "40"
+		}
+		shots(p, x.name, x.name, params)
 	}
 	ask(t, n1, "v1/transfers/limits", `{"reset":true}`)
 	p.click(`document.querySelector('nav a[href="#/overview"]')`)
@@ -310,6 +317,7 @@ func shots(p *page, name, at string, params map[string]string) {
 	}
 	p.eval("location.hash = "+js(hash), nil)
 	p.until(name+" is there", `!document.querySelector(".skeleton")`)
+	p.do("Input.dispatchMouseEvent", map[string]any{"type": "mouseMoved", "x": 1, "y": 1}, nil)
 	for _, size := range []struct {
 		name          string
 		width, height int
@@ -317,8 +325,11 @@ func shots(p *page, name, at string, params map[string]string) {
 		for _, scheme := range []string{"light", "dark"} {
 			p.size(size.width, size.height)
 			p.colors(scheme)
-			p.eval("new Promise(r => setTimeout(r, 700))", nil) // transitions
-			p.shot(filepath.Join(dir, fmt.Sprintf("%s-%s-%s.png", name, size.name, scheme)), true)
+			var height int
+			p.eval("document.documentElement.scrollHeight", &height)
+			p.size(size.width, max(size.height, height))
+			p.eval("new Promise(r => setTimeout(r, 400))", nil) // transitions
+			p.shot(filepath.Join(dir, fmt.Sprintf("%s-%s-%s.png", name, size.name, scheme)))
 		}
 	}
 	p.size(1280, 900)

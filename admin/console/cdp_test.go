@@ -218,7 +218,9 @@ func (p *page) heard(m *message) {
 			said = string(m.Params)
 		}
 	case "Log.entryAdded":
-		var e struct{ Entry struct{ Level, Text, URL string } }
+		var e struct {
+			Entry struct{ Level, Text, URL string }
+		}
 		if json.Unmarshal(m.Params, &e); e.Entry.Level == "error" || e.Entry.Level == "warning" {
 			said = e.Entry.Text + " " + e.Entry.URL
 		}
@@ -345,11 +347,11 @@ func (p *page) colors(scheme string) {
 	p.do("Emulation.setEmulatedMedia", map[string]any{"features": []map[string]string{{"name": "prefers-color-scheme", "value": scheme}}}, nil)
 }
 
-// shot takes a picture of the whole page, or of the window.
-func (p *page) shot(path string, whole bool) {
+// shot takes a picture of the window.
+func (p *page) shot(path string) {
 	p.t.Helper()
 	var picture struct{ Data string }
-	p.do("Page.captureScreenshot", map[string]any{"format": "png", "captureBeyondViewport": whole}, &picture)
+	p.do("Page.captureScreenshot", map[string]any{"format": "png"}, &picture)
 	data, err := base64.StdEncoding.DecodeString(picture.Data)
 	if err == nil {
 		err = os.WriteFile(path, data, 0o644)

@@ -99,6 +99,7 @@ function route(moved) {
   app.params = new URLSearchParams(q);
   if (before !== app.page) pages[before].left?.(app);
   pages[app.page].entered?.(app);
+  requestAnimationFrame(() => requestAnimationFrame(() => document.querySelector("nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" })));
   needs();
   update();
   if (moved && before !== app.page) {

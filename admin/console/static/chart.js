@@ -3,39 +3,48 @@
 
 import { h } from "./dom.js";
 
-const span = 5 * 60 * 1000; // what a chart shows
+const longest = 5 * 60 * 1000; // what a chart shows
+const shortest = 60 * 1000; // ... when there is not so much yet
 const wide = 600;
 
 /** sparkline is a small chart without words. */
 export function sparkline(points, { height = 36 } = {}) {
   const now = points.at(-1)?.at ?? Date.now();
-  const shown = points.filter((p) => p.value !== undefined && p.at >= now - span);
+  const shown = points.filter((p) => p.value !== undefined && p.at >= now - longest);
+  const span = spanOf(now, shown[0]?.at);
   const top = Math.max(...shown.map((p) => p.value), 0) || 1;
-  const xy = place(shown, now, top, height);
+  const parts = unbroken(place(shown, now, span, top, height));
   return h("svg", { class: "spark", viewBox: `0 0 ${wide} ${height}`, preserveAspectRatio: "none", "aria-hidden": "true" },
-    shown.length > 1 && [
-      h("path", { class: "spark-area", d: `${line(xy)}L${last(xy)[0]},${height}L${xy[0][0]},${height}Z` }),
-      h("path", { class: "spark-line", d: line(xy) }),
+    parts.length > 0 && [
+      h("path", { class: "spark-area", d: parts.map((xy) => `${line(xy)}L${last(xy)[0]},${height}L${xy[0][0]},${height}Z`).join("") }),
+      h("path", { class: "spark-line", d: parts.map(line).join("") }),
     ]);
 }
 
-function place(points, now, top, height) {
+/** spanOf is how far back a chart goes. */
+function spanOf(now, first) {
+  return Math.min(longest, Math.max(shortest, now - (first ?? now)));
+}
+
+function place(points, now, span, top, height) {
   return points.map((p) => [round(wide - ((now - p.at) / span) * wide), round(height - 2 - (p.value / top) * (height - 4))]);
 }
 
 const round = (n) => Math.round(n * 10) / 10;
 const last = (list) => list[list.length - 1];
 
-/** line is a path through places, broken where nothing was known for a while. */
-function line(xy) {
-  let d = "";
-  let before = null;
-  for (const [x, y] of xy) {
-    d += (before === null || x - before > 40 ? "M" : "L") + x + "," + y;
-    before = x;
+/** unbroken cuts a line where nothing was known for a while; what is left has two places or more. */
+function unbroken(xy) {
+  const parts = [];
+  for (const at of xy) {
+    const part = parts.at(-1);
+    if (part && at[0] - last(part)[0] <= 100) part.push(at);
+    else parts.push([at]);
   }
-  return d;
+  return parts.filter((part) => part.length > 1);
 }
+
+const line = (xy) => "M" + xy.map((at) => at.join(",")).join("L");
 
 /** nice is the next of 1, 2 and 5 times a power of ten. */
 function nice(n) {
@@ -53,6 +62,7 @@ export function chart(series, o) {
   const height = 160;
   const drawn = series.map((s) => ({ ...s, points: s.points.filter((p) => p.value !== undefined && !Number.isNaN(p.value)) })).filter((s) => s.points.length);
   const now = Math.max(...drawn.map((s) => last(s.points).at), 0) || Date.now();
+  const span = spanOf(now, Math.min(...drawn.map((s) => s.points[0].at)));
   for (const s of drawn) s.points = s.points.filter((p) => p.at >= now - span);
   const top = nice(Math.max(...drawn.flatMap((s) => s.points.map((p) => p.value)), o.atLeast ?? 0));
   const at = o.pointer?.id === o.id ? now - (1 - o.pointer.x) * span : null;
@@ -68,13 +78,15 @@ export function chart(series, o) {
       },
         h("svg", { viewBox: `0 0 ${wide} ${height}`, preserveAspectRatio: "none", role: "img", "aria-label": o.title + ": " + said(values, o.unit) },
           [0, 0.5, 1].map((f) => h("line", { class: "grid-line", x1: 0, x2: wide, y1: 1 + f * (height - 2), y2: 1 + f * (height - 2) })),
-          drawn.map((s) => h("path", { class: "line", style: { "--c": s.color }, d: line(place(s.points, now, top, height)) })),
+          drawn.map((s) => h("path", { class: "line", style: { "--c": s.color }, d: unbroken(place(s.points, now, span, top, height)).map(line).join("") })),
           at !== null && h("line", { class: "cursor-line", x1: o.pointer.x * wide, x2: o.pointer.x * wide, y1: 0, y2: height })),
         !drawn.some((s) => s.points.length > 1) && h("p", { class: "plot-empty muted" }, "Collecting: two samples are needed, a few seconds apart."))),
-    h("div", { class: "plot-times muted", "aria-hidden": "true" }, h("span", null, "5 min ago"), h("span", null, at === null ? "now" : Math.round((now - at) / 1000) + " s ago")),
+    h("div", { class: "plot-times muted", "aria-hidden": "true" }, h("span", null, ago(span)), h("span", null, at === null ? "now" : Math.round((now - at) / 1000) + " s ago")),
     h("ul", { class: "legend" }, values.map((s) => h("li", { key: s.name },
       h("span", { class: "swatch", style: { "--c": s.color } }), s.name, h("b", null, s.value === undefined ? "–" : o.unit(s.value))))));
 }
+
+const ago = (span) => (span >= 120_000 ? Math.round(span / 60_000) + " min ago" : Math.round(span / 1000) + " s ago");
 
 function nearest(points, at) {
   let best = points[0];

@@ -111,7 +111,7 @@ function setProp(el, name, value, was) {
 
 function setAttribute(el, name, value) {
   if (value === undefined || value === null || value === false) el.removeAttribute(name);
-  else if (name === "href" && !/^(#|\/|https?:)/.test(value)) el.removeAttribute(name); // never javascript:
+  else if (name === "href" && !/^(#|\/|https?:)/.test(value)) el.removeAttribute(name); // never a script
   else el.setAttribute(name, value === true ? "" : String(value));
 }
 

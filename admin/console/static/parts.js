@@ -54,12 +54,15 @@ export function empty(text, ...more) {
   return h("div", { class: "empty" }, h("p", null, text), more);
 }
 
-/** table has columns of {title, num, wide} and rows of {key, cells}. */
-export function table(label, columns, rows) {
-  return h("div", { class: "table-wrap", tabindex: 0, role: "region", "aria-label": label },
+/**
+ * table has columns of {title, num, sort, onSort} and rows of {key, cells}. On a phone it
+ * scrolls sideways, or, with cards, each row is a card.
+ */
+export function table(label, columns, rows, { cards } = {}) {
+  return h("div", { class: "table-wrap" + (cards ? " table-cards" : ""), tabindex: 0, role: "region", "aria-label": label },
     h("table", null,
       h("thead", null, h("tr", null, columns.map((c) => h("th", { scope: "col", class: c.num && "num", "aria-sort": c.sort }, c.onSort ? h("button", { class: "sort", type: "button", onClick: c.onSort }, c.title, c.sort && (c.sort === "ascending" ? " ↑" : " ↓")) : c.title)))),
-      h("tbody", null, rows.map((r) => h("tr", { key: r.key, class: r.class }, r.cells.map((c, i) => h("td", { class: columns[i].num && "num", "data-title": columns[i].title }, c)))))));
+      h("tbody", null, rows.map((r) => h("tr", { key: r.key, class: r.class }, r.cells.map((c, i) => h("td", { class: columns[i].num && "num", "data-title": columns[i].title }, h("span", null, c))))))));
 }
 
 /** field is a labelled input, select or the like. */

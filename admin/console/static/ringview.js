@@ -63,7 +63,7 @@ export function ringView(ring, o) {
   const hidden = o.hidden ? ring.owners.map((_, p) => p).filter(o.hidden) : [];
   const at = (e) => partitionAt(e, q, inner);
   return h("svg", {
-    class: "ring" + (o.onSelect ? " ring-live" : ""), viewBox: "-262 -262 524 524",
+    class: "ring" + (o.onSelect ? " ring-live" : " ring-small"), viewBox: "-262 -262 524 524",
     ...(o.onSelect ? {
       tabindex: 0, role: "slider", "aria-label": "Partitions of the ring", "aria-valuemin": 0, "aria-valuemax": q - 1,
       "aria-valuenow": o.selected ?? 0, "aria-valuetext": o.selected === null ? "none selected" : words(ring, o.selected),
@@ -82,7 +82,7 @@ export function ringView(ring, o) {
     steps(o.transfers).map((t) => movingStep(t, q, rings, o)),
     o.selected !== null && o.selected !== undefined && h("path", { key: "selected", class: "chosen", d: wedge(o.selected, q, inner - 3, outer + 3) }),
     ticks(q),
-    (o.center ?? []).map((text, i) => h("text", { key: "text" + i, class: i === 0 ? "center-big" : "center-small", y: (i - (o.center.length - 1) / 2) * 20 + (i === 0 ? 0 : 6) }, text)));
+    (o.center ?? []).map((text, i) => h("text", { key: "text" + i, class: i === 0 ? "center-big" : "center-small", y: (i - (o.center.length - 1) / 2) * (o.onSelect ? 20 : 28) + (i === 0 ? -4 : 6) }, text)));
 }
 
 /** movingStep shows how far a partition has come: its place fills with the colour of the node that gets it. */

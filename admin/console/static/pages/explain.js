@@ -75,7 +75,7 @@ function copies(app, x) {
       nodeTag(app, c.node), c.slot >= 0 ? "place " + c.slot : c.for ? "hint for " + c.for : "–", c.state ? badge(c.state === "serving" ? "ok" : "info", c.state) : "–",
       holds(c), c.version ? h("span", { class: "version", title: c.version }, versions.length > 1 ? h("b", null, "v" + (versions.indexOf(c.version) + 1) + " ") : null, h("span", { class: "mono" }, c.version.slice(-8))) : "–",
       c.written ? h("span", { title: c.written }, ago(c.written), h("small", { class: "muted" }, " by " + c.by)) : "–", values(c),
-    ] })));
+    ] })), { cards: true });
 }
 
 function holds(c) {

@@ -66,6 +66,6 @@ const text = (e) => (e.level + " " + e.message + " " + e.attrs.map((a) => a.key 
 
 function line(e) {
   return h("li", { key: String(e.seq), class: "log-" + e.level.toLowerCase().replace(/[^a-z].*/, "") },
-    h("time", { datetime: e.time }, clock(e.time)), h("b", null, e.level), h("span", { class: "log-message" }, e.message),
-    h("span", { class: "log-attrs" }, e.attrs.filter((a) => a.key !== "node").map((a) => h("span", null, h("i", null, a.key + "="), a.value + " "))));
+    h("time", { datetime: e.time }, clock(e.time)), h("b", null, e.level),
+    h("span", { class: "log-text" }, e.message, h("span", { class: "log-attrs" }, e.attrs.filter((a) => a.key !== "node").map((a) => " " + a.key + "=" + a.value))));
 }

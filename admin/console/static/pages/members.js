@@ -31,7 +31,7 @@ function members(app, s) {
       m.zone || h("span", { class: "muted" }, "none"), String(m.weight), m.leader ? badge("info", "leader") : m.voter ? "voter" : h("span", { class: "muted" }, "follows"),
       m.version || "–", disk(load?.nodes.find((n) => n.node === m.name)),
       button("Manage", () => manage(app, m), "small"),
-    ] }))));
+    ] })), { cards: true }));
 }
 
 function status(m) {
@@ -71,8 +71,8 @@ function plan(app, s) {
 
 function sides(app, p) {
   return table("Members now and then", [{ title: "Node" }, { title: "Status" }, { title: "Places", num: true }, { title: "Owned", num: true }, { title: "Share", num: true }, { title: "Zone" }, { title: "Weight", num: true }],
-    p.members.map((m) => ({ key: m.name, cells: [nodeTag(app, m.name), change(m.now.status, m.then.status), change(m.now.slots, m.then.slots), change(m.now.owned, m.then.owned),
-      change(m.now.share.toFixed(1) + " %", m.then.share.toFixed(1) + " %"), change(m.now.zone || "none", m.then.zone || "none"), change(m.now.weight, m.then.weight)] })));
+    [...p.members].sort((a, b) => (a.name < b.name ? -1 : 1)).map((m) => ({ key: m.name, cells: [nodeTag(app, m.name), change(m.now.status, m.then.status), change(m.now.slots, m.then.slots), change(m.now.owned, m.then.owned),
+      change(m.now.share.toFixed(1) + " %", m.then.share.toFixed(1) + " %"), change(m.now.zone || "none", m.then.zone || "none"), change(m.now.weight, m.then.weight)] })), { cards: true });
 }
 
 function change(now, then) {
@@ -119,7 +119,7 @@ function joining(app, s) {
   return h("section", { class: "card" }, h("h2", null, s.members.length > 1 ? "Add a node" : "Join a cluster"),
     s.members.length > 1 ? [
       h("p", null, "Start it with any member as its seed, and it joins by itself:"),
-      h("pre", { class: "mono" }, `ringcore start --data-dir DIR --name NAME --addr HOST:PORT \\\n  --join ${seed}`),
+      h("pre", { class: "mono" }, `ringcore start --data-dir DIR --name NAME \\\n  --addr HOST:PORT --join ${seed}`),
       h("p", { class: "muted" }, "Or start it alone, open its own console, and stage the join there.")]
       : [
         h("p", null, "This node is a cluster of one. It can become a member of another: name any member's ", h("code", null, "--addr"), "."),

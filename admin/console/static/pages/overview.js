@@ -39,7 +39,7 @@ function health(s) {
       h("p", { class: "hero-sentence" }, sentence),
       s.causes.length > 0 && h("ul", { class: "reasons" }, s.causes.map((c) => h("li", { key: c.about }, c.about + ". ",
         h("a", { href: link(about[c.kind]?.[0] ?? "members", c.kind === "vnode" ? { node: c.node } : {}) }, about[c.kind]?.[1] ?? "See members")))),
-      s.waiting.map((w) => h("p", { key: w.for, class: "muted" }, (w.for ? w.for + ": " : "") + w.about + ". " + w.help + ".")),
+      s.waiting.map((w) => h("p", { key: w.for, class: "muted" }, (w.for ? w.for + ": " : "") + w.about + ". " + w.help[0].toUpperCase() + w.help.slice(1) + ".")),
       s.silent.length > 0 && h("p", { class: "muted" }, listed(s.silent) + " did not say how " + (s.silent.length > 1 ? "they do." : "it does."))));
 }
 
@@ -65,11 +65,11 @@ function figures(app, s) {
   const up = s.members.filter((m) => m.up).length;
   const todo = s.moving.active + s.moving.waiting;
   return h("section", { class: "figures", "aria-label": "Key figures" },
-    figure("Requests", newest(requests) === undefined ? "–" : rate(newest(requests)) + " /s", "came from outside, to all nodes", sparkline(requests), "#/metrics"),
+    figure("Requests", newest(requests) === undefined ? "–" : rate(newest(requests)) + " /s", "from outside, all nodes", sparkline(requests), "#/metrics"),
     figure("p99 latency", micros(newest(p99)), "at the slowest node", sparkline(p99), "#/metrics"),
-    figure("Queued", count(sum("queue")), "requests that wait for a vnode", sparkline(app.history.sum("queue")), "#/vnodes"),
-    figure("Records", count(sum("records")), "all copies, in open files", h("p", { class: "figure-more" }, bytes(sum("bytes"))), "#/vnodes"),
-    figure("Nodes up", `${up} of ${s.members.length}`, "members that answer", h("span", { class: "pips" }, s.members.map((m) => h("span", { key: m.name, class: m.up ? "" : "pip-down", style: { "--c": app.color(m.name) } }))), "#/members"),
+    figure("Queued", count(sum("queue")), "waiting for a vnode", sparkline(app.history.sum("queue")), "#/vnodes"),
+    figure("Records", count(sum("records")), "of all copies", h("p", { class: "figure-more" }, bytes(sum("bytes"))), "#/vnodes"),
+    figure("Nodes up", `${up} of ${s.members.length}`, "as this node sees it", h("span", { class: "pips" }, s.members.map((m) => h("span", { key: m.name, class: m.up ? "" : "pip-down", style: { "--c": app.color(m.name) } }))), "#/members"),
     figure("On the move", count(todo), todo > 0 ? "steps left" : "nothing moves", todo > 0 ? h("p", { class: "figure-more" }, bytes(s.moving.bytes_per_s) + "/s") : sparkline(app.history.moved), "#/transfers"));
 }
 

@@ -117,7 +117,7 @@ function vnodes(app, p) {
       list.map((v) => ({ key: v.node + v.service + (v.for ?? ""), cells: [
         nodeTag(app, v.node), v.service, v.slot < 0 ? (v.for ? "for " + v.for : "–") : String(v.slot), badge(v.state === "serving" ? "ok" : v.state === "lost" ? "bad" : "info", v.state),
         count(v.records), bytes(v.bytes), count(v.queue), v.latency_us ? micros(v.latency_us) : "–",
-      ] }))),
+      ] })), { cards: true }),
     doc.data.silent.length > 0 && h("p", { class: "muted" }, "Not heard: " + doc.data.silent.join(", ") + "."),
   ];
 }

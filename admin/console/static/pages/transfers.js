@@ -42,7 +42,7 @@ function active(app, t) {
           h("span", { class: "share" }, bar(x.percent / 100, `${x.percent} %`, app.color(x.to)), h("span", { class: "num" }, x.percent.toFixed(0) + " %")),
           h("span", { title: plural(x.records, "record") }, bytes(x.bytes)), bytes(x.bytes_per_s) + "/s", x.eta_s ? seconds(x.eta_s) : "–",
           ["move", "add", "drop", "swap"].includes(x.kind) ? button("Abort", () => abort(app, x), "small quiet") : null,
-        ] }))));
+        ] })), { cards: true }));
 }
 
 function abort(app, x) {
@@ -78,7 +78,7 @@ function limits(app, t) {
     h("div", { class: "card-head" }, h("h2", null, "Limits"), button("Change", () => change(app, t), "small")),
     h("p", { class: "muted" }, "What transfers may take from a node. Those of the cluster hold for nodes without their own."),
     table("Limits of transfers", [{ title: "Of" }, { title: "In at a time", num: true }, { title: "Out at a time", num: true }, { title: "Between two", num: true }, { title: "Bytes in", num: true }, { title: "Bytes out", num: true }],
-      rows.map(([of, l]) => ({ key: of, cells: [of, count(l.in), count(l.out), count(l.pair), perSecond(l.bytes_in), perSecond(l.bytes_out)] }))));
+      rows.map(([of, l]) => ({ key: of, cells: [of, count(l.in), count(l.out), count(l.pair), perSecond(l.bytes_in), perSecond(l.bytes_out)] })), { cards: true }));
 }
 
 function change(app, t) {

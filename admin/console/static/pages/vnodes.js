@@ -4,7 +4,7 @@ import { h } from "../dom.js";
 import { bytes, count, micros, plural } from "../format.js";
 import { badge, button, empty, failed, field, link, nodeTag, table, wait } from "../parts.js";
 
-const page = 100;
+const page = 40;
 const columns = {
   partition: { title: "Partition", of: (v) => v.partition },
   service: { title: "Service", of: (v) => v.service },
