@@ -18,6 +18,10 @@ type Options struct {
 	Pprof  bool
 	Logger *slog.Logger // slog.Default() if nil
 
+	// Loopback refuses requests for other hosts than this machine. Set it if the listener
+	// is bound to loopback.
+	Loopback bool
+
 	MaxBodies int64 // bytes that the bodies of all requests may take up at a time; 256 MiB if 0
 }
 
@@ -30,6 +34,8 @@ type api struct {
 	bodies  bodies
 	index   string
 	console *console.Console
+
+	loopback bool // see Options
 }
 
 // route is one line of the routing table.
@@ -47,7 +53,7 @@ func Handler(n Node, kv http.Handler, opts Options) http.Handler {
 	if log == nil {
 		log = slog.Default()
 	}
-	a := &api{node: n, log: log, metrics: newMetrics(n), streams: make(chan struct{}, maxStreams), console: console.New()}
+	a := &api{node: n, log: log, metrics: newMetrics(n), streams: make(chan struct{}, maxStreams), console: console.New(), loopback: opts.Loopback}
 	a.bodies.limit = cmp.Or(opts.MaxBodies, defaultBodies)
 	routes := a.routes()
 	if kv != nil {

@@ -1,6 +1,7 @@
 package admin_test
 
 import (
+	"net/http/httptest"
 	"regexp"
 	"slices"
 	"strings"
@@ -92,6 +93,23 @@ func TestVnodesAndExplainArguments(t *testing.T) {
 	for _, path := range []string{"/v1/vnodes?partition=x", "/v1/vnodes?partition=-1", "/v1/explain", "/v1/explain?bucket=b&key="} {
 		if got := do(t, "GET", base+path, ""); got.status != 400 {
 			t.Errorf("%s: %d %s", path, got.status, got.body)
+		}
+	}
+}
+
+// TestOtherHosts: a node on loopback does not answer to the names of other machines, which
+// is how pages of other sites come by when their names point here.
+func TestOtherHosts(t *testing.T) {
+	api := admin.Handler(&fakeNode{}, nil, admin.Options{Loopback: true})
+	for host, want := range map[string]int{
+		"127.0.0.1:7402": 200, "localhost:7402": 200, "LOCALHOST": 200, "[::1]:7402": 200, "n1.localhost:7402": 200, "10.0.0.1:7402": 200,
+		"evil.example": 403, "evil.example:7402": 403, "localhost.evil.example": 403, "127.0.0.1.evil.example:7402": 403,
+	} {
+		r := httptest.NewRequest("GET", "/v1/ring", nil)
+		r.Host = host
+		w := httptest.NewRecorder()
+		if api.ServeHTTP(w, r); w.Code != want {
+			t.Errorf("%s: %d, want %d", host, w.Code, want)
 		}
 	}
 }

@@ -4,7 +4,9 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"net"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/ringcore/ringcore/admin/problem"
@@ -35,6 +37,11 @@ func (a *api) guard(mux *http.ServeMux) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		rec := &recorder{ResponseWriter: w, status: http.StatusOK}
 		handler := inner
+		if a.loopback && !localHost(r.Host) {
+			handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				writeProblem(w, http.StatusForbidden, "host", "this node listens on loopback, and is no "+r.Host+": ask 127.0.0.1 or localhost; a proxy has to pass such a Host on")
+			})
+		}
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		if r.Body != http.NoBody {
 			setReadDeadline(w, time.Now().Add(bodyDeadline))
@@ -52,6 +59,18 @@ func (a *api) guard(mux *http.ServeMux) http.Handler {
 		}
 		a.metrics.count(pattern, rec.status)
 	})
+}
+
+// localHost reports whether a request's Host names no other machine than this. A page of
+// another site may have its own name point to 127.0.0.1, and to the browser is then of the
+// same origin as a node there: its requests tell by that name. Addresses cannot be made to.
+func localHost(host string) bool {
+	name, _, err := net.SplitHostPort(host)
+	if err != nil {
+		name = host
+	}
+	name = strings.ToLower(strings.TrimSuffix(strings.Trim(name, "[]"), "."))
+	return name == "" || name == "localhost" || strings.HasSuffix(name, ".localhost") || net.ParseIP(name) != nil
 }
 
 // refuse answers a request that no route matches. h is the mux's own answer: it
