@@ -48,6 +48,10 @@ func (h requests) Serve(r *dataplane.Request) {
 		c.serveRepair(r)
 	case wire.OpSizes:
 		c.serveSizes(r)
+	case wire.OpLoad:
+		c.serveLoad(r)
+	case wire.OpCopies:
+		c.serveCopies(r)
 	case wire.OpRepairs:
 		body, err := json.Marshal(c.vnodes.Repairs())
 		c.answer(r, body, err)

@@ -29,6 +29,7 @@ type Node struct {
 	listener net.Listener
 	doors    doors
 	hub      admin.Hub
+	tail     *admin.LogTail
 
 	ctx    context.Context // ends at Close
 	cancel context.CancelFunc
@@ -75,7 +76,9 @@ func Open(ctx context.Context, cfg Config) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &Node{cfg: cfg, log: cfg.Logger.With("node", cfg.Name), dir: dir, caps: caps, changed: make(chan struct{}), newer: make(chan newerGeneration, 1), done: make(chan struct{})}
+	tail := new(admin.LogTail)
+	cfg.Logger = slog.New(tail.Handler(cfg.Logger.Handler()))
+	n := &Node{cfg: cfg, log: cfg.Logger.With("node", cfg.Name), tail: tail, dir: dir, caps: caps, changed: make(chan struct{}), newer: make(chan newerGeneration, 1), done: make(chan struct{})}
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	if err := n.start(ctx); err != nil {
 		return nil, errors.Join(err, n.Close())

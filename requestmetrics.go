@@ -1,38 +1,42 @@
 package ringcore
 
 import (
+	"time"
+
 	"github.com/ringcore/ringcore/admin"
 	"github.com/ringcore/ringcore/dataplane"
-	"github.com/ringcore/ringcore/dataplane/wire"
 )
 
-// requestMetrics count what this node has coordinated, for each service, and how long it took.
+// requestMetrics count what is asked of this node from outside, for each service, and how long it takes.
 func (c *core) requestMetrics() []admin.Metric {
 	operations, bytes := c.router.UnderWay()
 	all := []admin.Metric{
 		gauge("requests_active", "Commands and queries that this node coordinates now.", float64(operations)),
 		gauge("requests_active_bytes", "Bytes of their keys and bodies.", float64(bytes)),
 	}
-	for _, t := range c.router.Tallies() {
-		service, kind := t.Service, "command"
-		if t.Op == wire.OpQuery {
+	for _, r := range c.router.Requests() {
+		kind := "command"
+		if r.Query {
 			kind = "query"
 		}
-		for code, n := range t.Codes {
-			m := counter("requests_total", "Commands and queries that this node has coordinated, by how they ended.", float64(n))
-			m.Labels = map[string]string{"service": service, "kind": kind, "code": code.String()}
+		for code, n := range r.Codes {
+			m := counter("requests_total", "Commands and queries from outside the cluster that this node has answered, by how they ended.", float64(n))
+			m.Labels = map[string]string{"service": r.Service, "kind": kind, "code": code.String()}
 			all = append(all, m)
 		}
-		m := gauge("request_seconds", "From the arrival of a command or query at its coordinator to its answer.", t.Seconds)
-		m.Labels = map[string]string{"service": service, "kind": kind}
-		m.Steps = make(map[float64]uint64, len(t.Steps))
-		for i, n := range t.Steps {
+		m := gauge("request_seconds", "From the arrival of such a command or query to its answer.", r.Seconds)
+		m.Labels = map[string]string{"service": r.Service, "kind": kind}
+		m.Steps = make(map[float64]uint64)
+		for i, n := range r.Buckets {
 			m.Count += n
-			if i < len(t.Steps)-1 {
-				m.Steps[dataplane.StepEnd(i).Seconds()] = m.Count
+			if end := dataplane.BucketLimit(i); i%2 == 1 && end >= shortestStep && i < dataplane.MeterBuckets-1 {
+				m.Steps[end.Seconds()] = m.Count
 			}
 		}
 		all = append(all, m)
 	}
 	return all
 }
+
+// shortestStep is the first step of the histogram of requests; each further one is twice the one before.
+const shortestStep = 64 * time.Microsecond

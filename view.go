@@ -49,6 +49,7 @@ func (v view) Ring(context.Context) (admin.RingView, error) {
 			rv.Owners[p] = append(rv.Owners[p], c.name(x.Node))
 		}
 	}
+	rv.Pending = c.pendingLists(st)
 	return rv, nil
 }
 
@@ -140,7 +141,7 @@ func (c *core) progressEverywhere(ctx context.Context) map[string]vnodes.Progres
 
 // askOthers asks the other members that are up, and has what those say that answer
 // within a second.
-func askOthers[T any](ctx context.Context, c *core, op wire.Op) map[ring.NodeID]T {
+func askOthers[T any](ctx context.Context, c *core, op wire.Op, body ...byte) map[ring.NodeID]T {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	var mu sync.Mutex
@@ -151,7 +152,7 @@ func askOthers[T any](ctx context.Context, c *core, op wire.Op) map[ring.NodeID]
 			continue
 		}
 		asked.Go(func() {
-			f, err := c.peers.Call(ctx, node, wire.Header{Op: op}, nil)
+			f, err := c.peers.Call(ctx, node, wire.Header{Op: op}, body)
 			var answer T
 			if err == nil && json.Unmarshal(f.Body, &answer) == nil {
 				mu.Lock()
@@ -229,6 +230,11 @@ func (v view) Ready() (bool, []admin.Check) {
 	return member.OK && drain.OK, checks
 }
 
+// Logs follows this node's log.
+func (v view) Logs(ctx context.Context, since uint64) ([]admin.LogEntry, <-chan admin.LogEntry) {
+	return v.n.tail.Follow(ctx, since)
+}
+
 // Events subscribes to what happens from now on.
 func (v view) Events(ctx context.Context) <-chan admin.Event { return v.n.hub.Subscribe(ctx) }
 
@@ -262,6 +268,7 @@ func (v view) Metrics() []admin.Metric {
 	}
 	metrics = append(metrics, c.requestMetrics()...)
 	metrics = append(metrics, c.storageMetrics()...)
+	metrics = append(metrics, loadMetrics(new(c.vnodes.Load()))...)
 	metrics = append(metrics, repairMetrics(c.router.Repairs())...)
 	metrics = append(metrics, compareMetrics(c.vnodes.CompareCounts())...)
 	return append(metrics, faultMetrics(c.vnodes.FaultCounts())...)

@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"net/http/pprof"
 	"strings"
+
+	"github.com/ringcore/ringcore/admin/console"
 )
 
 // Options of a Handler.
@@ -15,6 +17,10 @@ type Options struct {
 	// profiles show memory and take CPU time.
 	Pprof  bool
 	Logger *slog.Logger // slog.Default() if nil
+
+	// Loopback refuses requests for other hosts than this machine. Set it if the listener
+	// is bound to loopback.
+	Loopback bool
 
 	MaxBodies int64 // bytes that the bodies of all requests may take up at a time; 256 MiB if 0
 }
@@ -27,6 +33,9 @@ type api struct {
 	streams chan struct{} // one place for each event stream that is open
 	bodies  bodies
 	index   string
+	console *console.Console
+
+	loopback bool // see Options
 }
 
 // route is one line of the routing table.
@@ -44,7 +53,7 @@ func Handler(n Node, kv http.Handler, opts Options) http.Handler {
 	if log == nil {
 		log = slog.Default()
 	}
-	a := &api{node: n, log: log, metrics: newMetrics(n), streams: make(chan struct{}, maxStreams)}
+	a := &api{node: n, log: log, metrics: newMetrics(n), streams: make(chan struct{}, maxStreams), console: console.New(), loopback: opts.Loopback}
 	a.bodies.limit = cmp.Or(opts.MaxBodies, defaultBodies)
 	routes := a.routes()
 	if kv != nil {
@@ -66,7 +75,8 @@ func Handler(n Node, kv http.Handler, opts Options) http.Handler {
 // routes is the table of everything that does not depend on an option.
 func (a *api) routes() []route {
 	routes := []route{
-		{"GET", "/{$}", "", a.getIndex},
+		{"GET", "/{$}", "the web console; this list for those who want no HTML", a.getIndex},
+		{"GET", console.Prefix, "", a.getConsole},
 		{"GET", "/livez", "200 while the process answers", a.getLive},
 		{"GET", "/readyz", "200 if this node serves, else 503 with the reasons", a.getReady},
 		{"GET", "/metrics", "Prometheus metrics", a.metrics.handler(a.log).ServeHTTP},
@@ -82,13 +92,14 @@ func (a *api) routes() []route {
 		{"GET", "/v1/repairs", "what repairs have found, and when partitions were compared", a.getRepairs},
 		{"GET", "/v1/preflist", "?bucket=B&key=K&n=3: the places of a key", a.getPreflist},
 		{"GET", "/v1/events", "server-sent events: ring, member, transfer", a.getEvents},
+		{"GET", "/v1/logs", "server-sent events: this node's log, the latest entries first", a.getLogs},
 		{"GET", "/v1/buckets/{bucket}", "the bucket's properties", a.getBucket},
 		{"PUT", "/v1/buckets/{bucket}", `{"siblings":true,"w":"all"}: changes those that are named`, a.putBucket},
 		{"POST", "/v1/cluster/join", `{"seed":"host:port"}: this node joins that cluster; staged, unless "commit":true`, a.postJoin},
 		{"POST", "/v1/node/drain", "this node hands leadership and coordination over, before a stop", a.postDrain(true)},
 		{"POST", "/v1/node/resume", "this node takes part again", a.postDrain(false)},
 	}
-	return append(routes, a.planRoutes()...)
+	return append(append(routes, a.planRoutes()...), a.insightRoutes()...)
 }
 
 // kvRoutes mounts kv. The lines without a handler are for the index page.

@@ -24,6 +24,7 @@ func TestViews(t *testing.T) {
 	for name, path := range map[string]string{
 		"ring": "/v1/ring", "members": "/v1/members", "transfers": "/v1/transfers", "readyz": "/readyz",
 		"preflist": "/v1/preflist?key=k", "repairs": "/v1/repairs", "status": "/v1/cluster/status", "capabilities": "/v1/capabilities",
+		"load": "/v1/load", "vnodes": "/v1/vnodes", "explain": "/v1/explain?key=k",
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := do(t, "GET", base+path, "")

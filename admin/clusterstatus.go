@@ -14,6 +14,7 @@ import (
 type StatusView struct {
 	Healthy    bool          `json:"healthy"`
 	Reasons    []string      `json:"reasons"` // why not
+	Causes     []Cause       `json:"causes"`  // the same, for programs
 	ClusterID  string        `json:"cluster_id"`
 	Epoch      uint64        `json:"epoch"`
 	Partitions int           `json:"partitions"`
@@ -106,8 +107,12 @@ func (s *StatusView) Assess() {
 	if !leader {
 		s.waitForLeader()
 	}
-	s.Reasons = s.wrong(leader)
-	s.Healthy = len(s.Reasons) == 0
+	s.Causes = s.wrong(leader)
+	s.Reasons = []string{}
+	for _, c := range s.Causes {
+		s.Reasons = append(s.Reasons, c.About)
+	}
+	s.Healthy = len(s.Causes) == 0
 	s.waitForMembers()
 }
 
@@ -165,43 +170,6 @@ func (s *StatusView) waitForLeader() {
 		w.Help = fmt.Sprintf("most of the voters (%s) must be up: start %s again; if they are lost for good: ringcore recover", strings.Join(voters, ", "), strings.Join(away, ", "))
 	}
 	s.Waiting = append([]WaitView{w}, s.Waiting...)
-}
-
-// wrong lists what an operator should see to.
-func (s *StatusView) wrong(leader bool) []string {
-	reasons := []string{}
-	for _, m := range s.Members {
-		switch {
-		case m.Status == "left":
-		case m.Status == "down":
-			reasons = append(reasons, m.Name+" is marked as down")
-		case !m.Up:
-			reasons = append(reasons, m.Name+" cannot be reached")
-		}
-	}
-	if !leader {
-		reasons = append(reasons, "no leader is known: nothing can be changed")
-	}
-	if n := len(s.Live.Unreadable); n > 0 {
-		reasons = append(reasons, fmt.Sprintf("no replica lives of %s: that data is unavailable", counted(n, "partition")))
-	}
-	if n := len(s.Live.Minority) - len(s.Live.Unreadable); n > 0 {
-		reasons = append(reasons, fmt.Sprintf("no majority lives of %s: requests of a majority fail there", counted(n, "partition")))
-	}
-	if s.Live.Short > 0 {
-		reasons = append(reasons, "too few replicas live of "+counted(s.Live.Short, "partition"))
-	}
-	for _, x := range s.Slots {
-		if x.State == "lost" || x.Reason != "" {
-			reasons = append(reasons, fmt.Sprintf("%s of service %s on %s cannot be read there", counted(len(x.Partitions), "partition"), x.Service, x.Node))
-		}
-	}
-	for _, c := range s.Checks {
-		if c.Name != "leader" && c.Name != "member" { // told above, for the whole cluster
-			reasons = append(reasons, fmt.Sprintf("check %s of %s fails", c.Name, c.Node))
-		}
-	}
-	return reasons
 }
 
 // counted is a number with its noun.

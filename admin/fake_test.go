@@ -36,6 +36,8 @@ type fakeNode struct {
 	aborts   []admin.AbortRequest
 	preflist preflistArgs
 	props    wire.BucketProps
+	vnodes   admin.VnodesQuery
+	tail     admin.LogTail
 }
 
 type preflistArgs struct {

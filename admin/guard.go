@@ -4,7 +4,9 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"net"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/ringcore/ringcore/admin/problem"
@@ -27,7 +29,7 @@ func (a *api) guard(mux *http.ServeMux) http.Handler {
 	}))
 	inner := origins.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if h, pattern := mux.Handler(r); pattern == "" {
-			refuse(w, r, h)
+			a.refuse(w, r, h)
 			return
 		}
 		mux.ServeHTTP(w, r)
@@ -36,6 +38,11 @@ func (a *api) guard(mux *http.ServeMux) http.Handler {
 		began := time.Now()
 		rec := &recorder{ResponseWriter: w, status: http.StatusOK}
 		handler := inner
+		if a.loopback && !localHost(r.Host) {
+			handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				writeProblem(w, http.StatusForbidden, "host", "this node listens on loopback, and is no "+r.Host+": ask 127.0.0.1 or localhost; a proxy has to pass such a Host on")
+			})
+		}
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		if r.Body != http.NoBody {
 			setReadDeadline(w, time.Now().Add(bodyDeadline))
@@ -55,9 +62,21 @@ func (a *api) guard(mux *http.ServeMux) http.Handler {
 	})
 }
 
+// localHost reports whether a request's Host names no other machine than this. A page of
+// another site may have its own name point to 127.0.0.1, and to the browser is then of the
+// same origin as a node there: its requests tell by that name. Addresses cannot be made to.
+func localHost(host string) bool {
+	name, _, err := net.SplitHostPort(host)
+	if err != nil {
+		name = host
+	}
+	name = strings.ToLower(strings.TrimSuffix(strings.Trim(name, "[]"), "."))
+	return name == "" || name == "localhost" || strings.HasSuffix(name, ".localhost") || net.ParseIP(name) != nil
+}
+
 // refuse answers a request that no route matches. h is the mux's own answer: it
 // knows whether the path exists under another method.
-func refuse(w http.ResponseWriter, r *http.Request, h http.Handler) {
+func (a *api) refuse(w http.ResponseWriter, r *http.Request, h http.Handler) {
 	probe := &probe{header: http.Header{}}
 	h.ServeHTTP(probe, r)
 	if probe.status == http.StatusMethodNotAllowed {
@@ -65,7 +84,7 @@ func refuse(w http.ResponseWriter, r *http.Request, h http.Handler) {
 		writeProblem(w, probe.status, "method_not_allowed", r.Method+" is not possible on "+r.URL.Path)
 		return
 	}
-	problem.Write(w, r, wire.Errorf(wire.NotFound, "there is no %s; GET / lists what there is", r.URL.Path))
+	a.missing(w, r)
 }
 
 // probe takes an answer that is not sent.

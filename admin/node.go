@@ -15,7 +15,9 @@ type Node interface {
 	Plans
 	Buckets
 	Transferring
+	Insights
 	Signals
+	Logs
 }
 
 // Views read. They answer from what this node knows, without asking raft.

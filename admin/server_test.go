@@ -31,9 +31,18 @@ func start(t *testing.T, f *fakeNode) (*admin.Server, string) {
 // published from now on arrives.
 func subscribe(t *testing.T, base string) *bufio.Scanner {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), "GET", base+"/v1/events", nil)
+	return follow(t, base+"/v1/events", "")
+}
+
+// follow opens an event stream, after the event of the id last if that is not empty.
+func follow(t *testing.T, url, last string) *bufio.Scanner {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), "GET", url, nil)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if last != "" {
+		req.Header.Set("Last-Event-ID", last)
 	}
 	transport := &http.Transport{DisableKeepAlives: true}
 	res, err := transport.RoundTrip(req)

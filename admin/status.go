@@ -4,15 +4,39 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"strings"
 
+	"github.com/ringcore/ringcore/admin/console"
 	"github.com/ringcore/ringcore/admin/problem"
 	"github.com/ringcore/ringcore/dataplane/wire"
 	"github.com/ringcore/ringcore/metadata/ring"
 )
 
-func (a *api) getIndex(w http.ResponseWriter, _ *http.Request) {
+func (a *api) getIndex(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Vary", "Accept")
+	if console.WantsPage(r) {
+		a.console.ServePage(w, r)
+		return
+	}
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	_, _ = io.WriteString(w, a.index)
+}
+
+// getConsole answers for the console's files.
+func (a *api) getConsole(w http.ResponseWriter, r *http.Request) {
+	if !a.console.Serve(w, r) {
+		a.missing(w, r)
+	}
+}
+
+// missing says that there is nothing at r's path: to programs by a problem document, to
+// people at a browser by a page, unless they ask the API.
+func (a *api) missing(w http.ResponseWriter, r *http.Request) {
+	if console.WantsPage(r) && !strings.HasPrefix(r.URL.Path, "/v1/") {
+		a.console.ServeMissing(w, r)
+		return
+	}
+	problem.Write(w, r, wire.Errorf(wire.NotFound, "there is no %s; GET / lists what there is", r.URL.Path))
 }
 
 func (a *api) getLive(w http.ResponseWriter, _ *http.Request) {

@@ -9,6 +9,8 @@ type RingView struct {
 	Replicas   int        `json:"replicas"` // wanted for each partition
 	Owners     [][]string `json:"owners"`   // node names in slot order; the first is the owner
 	Gens       []uint64   `json:"gens"`
+
+	Pending map[int][]string `json:"pending,omitempty"` // by partition: the list when all transfers are done, where it differs
 }
 
 // MemberView is one entry of the answer to GET /v1/members.

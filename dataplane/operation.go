@@ -67,8 +67,8 @@ type operation struct {
 // settle answers the caller. It is the operation's last act.
 func (o *operation) settle(code wire.Code, body []byte) {
 	o.r.load.give(&o.call)
-	if o.info.N > 0 { // a service of this node
-		o.r.tallies.note(o.service, o.info.Name, o.op, code, time.Since(o.began))
+	if o.from == "" && o.info.N > 0 { // from outside, and of a service of this node
+		o.r.meter.note(o.service, o.info.Name, o.op, code, time.Since(o.began))
 	}
 	o.done(code, uint64(o.r.rings.Ring().Epoch), body)
 }

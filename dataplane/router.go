@@ -67,13 +67,13 @@ type Router struct {
 
 	repairs readRepair
 
-	turn    atomic.Uint32 // spreads requests over equal nodes
-	last    atomic.Bool   // see LastCalls
-	pauses  pauses
-	load    load         // operations under way
-	tallies tallies      // of those that have ended
-	covers  atomic.Int32 // coverage queries under way that this node coordinates
-	parts   atomic.Int32 // parts of coverage queries that it streams to others
+	turn   atomic.Uint32 // spreads requests over equal nodes
+	last   atomic.Bool   // see LastCalls
+	pauses pauses
+	load   load         // operations under way
+	meter  meter        // of those that have ended
+	covers atomic.Int32 // coverage queries under way that this node coordinates
+	parts  atomic.Int32 // parts of coverage queries that it streams to others
 
 	stop   context.Context // ends with Close
 	cancel context.CancelFunc

@@ -65,6 +65,7 @@ func (m *Manager) Dispatch(r *wire.Request) {
 		m.failErr(r, err)
 		return
 	}
+	v.meter.admit(r)
 	if r.Op == wire.OpRead && v.opened() && !v.doubted() && !v.late(r) {
 		if verdict, _ := v.gate.Load().check(r.Op, r.Gen); verdict == admit {
 			v.query(r)

@@ -49,6 +49,7 @@ type vnode struct {
 	turns   atomic.Uint32 // messages that the worker has begun with
 	stuck   atomic.Bool   // it has been with one message for long while others wait
 	still   stillness     // the watch's, see watchWorkers
+	meter   meter
 
 	held    []*wire.Request // worker only, like the next two
 	expiry  *time.Timer     // wakes the worker at the first deadline among held

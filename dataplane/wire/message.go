@@ -32,6 +32,8 @@ const (
 	OpSizes       Op = 29 // what this node's slots hold: reply body JSON
 	OpRepair      Op = 30 // compare every record of some partitions with their other replicas: body JSON; reply body empty
 	OpRepairs     Op = 31 // what this node has compared: reply body JSON
+	OpLoad        Op = 44 // how this node and its vnodes do: body "vnodes" for each of them too; reply body JSON
+	OpCopies      Op = 45 // what this node holds under a key: body and reply body JSON
 
 	// Stream connections.
 	OpHandoff Op = 32 // body JSON, then chunks; see vnodes
