@@ -66,10 +66,16 @@ func service(now func() time.Time) ringcore.Service {
 	}}
 }
 
+// patience is how long a get may take. The toolkit would try for longer; but what comes late is of no
+// use to those who ask a cache.
+const patience = 250 * time.Millisecond
+
 // get is the value of key, nil for a miss: what is not there, and what cannot be reached now.
 func get(ctx context.Context, on typed.Caller, key string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	v, err := getKey.Do(ctx, on, key, struct{}{})
-	if errors.Is(err, ringcore.ErrNotFound) || errors.Is(err, ringcore.ErrUnavailable) {
+	if errors.Is(err, ringcore.ErrNotFound) || errors.Is(err, ringcore.ErrUnavailable) || errors.Is(err, ringcore.ErrDeadline) {
 		return nil, nil
 	}
 	return v, err
