@@ -18,7 +18,9 @@
 // values into bytes, JSON unless a declaration names another.
 //
 // A vnode that does more embeds Methods in a type of its own: it may then be a
-// ringcore.Merger, a ringcore.Resolver, have hooks and state, as any vnode.
+// ringcore.Merger, have hooks and state, as any vnode. With several replicas a query is
+// answered by one of them, which may have missed the newest write, unless the vnode is a
+// ringcore.Resolver too; Query.Resolve does most of that.
 //
 // Names are part of the protocol, and so are the fields of arguments and replies: while
 // nodes are upgraded both sides may be of another version. JSON leaves out what it does
