@@ -78,7 +78,7 @@ func (p docPorts) apply(s string) string {
 // own, the width of columns, and who owns which partition.
 var (
 	docID     = regexp.MustCompile(`\b[0-9a-f]{16,40}\b`)
-	docNumber = regexp.MustCompile(`\b\d+(\.\d+)?\b`)
+	docNumber = regexp.MustCompile(`\b\d[\d.]*`)
 	docSpace  = regexp.MustCompile(`\s+`)
 	docRing   = regexp.MustCompile(`^([a-z]{4}\|){16}$`)
 )
