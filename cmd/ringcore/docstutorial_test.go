@@ -183,6 +183,30 @@ func TestTutorial(t *testing.T) {
 	}
 }
 
+// The program of the README: a service of one's own in under 60 lines, which counts on when
+// it is started again. Only its address is another.
+func TestReadmeProgram(t *testing.T) {
+	long(t)
+	readme, err := os.ReadFile(filepath.Join("..", "..", "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	listing := regexp.MustCompile("(?ms)^```go\n(.*?)^```$").FindStringSubmatch(string(readme))
+	if listing == nil || strings.Count(listing[1], "\n") > 60 {
+		t.Fatal("the README has no program, or a long one")
+	}
+	m := newDocModule(t)
+	m.write("main.go", strings.Replace(listing[1], `Dir: "data"`, `Dir: "data", Addr: "127.0.0.1:0", OneMachine: true`, 1))
+	m.run("build", "-o", "counter", ".")
+	for _, want := range []string{"1 <nil>\n", "2 <nil>\n"} {
+		cmd := exec.Command("./counter")
+		cmd.Dir = m.dir
+		if out, err := cmd.Output(); err != nil || string(out) != want {
+			t.Errorf("it prints %q, not %q: %v", out, want, err)
+		}
+	}
+}
+
 var docPrompt = regexp.MustCompile(`^(?:(\$)|(n\d)>) (.+)$`)
 
 // runBlock runs a console block: lines after "$ " in the shell, or as a program of the
