@@ -79,6 +79,26 @@ func TestDocLinks(t *testing.T) {
 // docCommand is a command of ringcore in a page: in a console block, or between backquotes.
 var docCommand = regexp.MustCompile("(?m)(?:^\\$ (?:.* )?|`)(?:go run \\./cmd/)?ringcore ([a-z-][^`\n#&|<>]*)")
 
+// Every make target that a page names is one.
+func TestDocMakeTargets(t *testing.T) {
+	makefile, err := os.ReadFile(filepath.Join("..", "..", "Makefile"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for page, text := range docPages(t) {
+		for _, m := range regexp.MustCompile("`make ([a-z0-9-]+)").FindAllStringSubmatch(text, -1) {
+			n++
+			if !regexp.MustCompile("(?m)^" + m[1] + ":").Match(makefile) {
+				t.Errorf("%s names make %s, which is no target", page, m[1])
+			}
+		}
+	}
+	if n < 20 {
+		t.Errorf("only %d targets were found", n)
+	}
+}
+
 // Every command that a page shows exists, and so do its flags.
 func TestDocCommands(t *testing.T) {
 	n := 0
@@ -142,7 +162,7 @@ func hasFlag(cmd *cobra.Command, f string) bool {
 // variable that Go callers have.
 func TestDocErrors(t *testing.T) {
 	text := docPages(t)[filepath.Join("docs", "errors.md")]
-	rows := regexp.MustCompile("(?m)^\\| (\\d+) \\| `([a-z_]+)` \\| (\\d+) \\| ([^|]*) \\|").FindAllStringSubmatch(text, -1)
+	rows := regexp.MustCompile("(?m)^\\| (\\d+) \\| `([a-z_]+)` \\| (\\d+) \\| ([^|]*)\\|").FindAllStringSubmatch(text, -1)
 	seen := make(map[string]bool)
 	for _, r := range rows {
 		var n int
@@ -213,18 +233,9 @@ func TestDocGuarantees(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	makefile, err := os.ReadFile(filepath.Join("..", "..", "Makefile"))
-	if err != nil {
-		t.Fatal(err)
-	}
 	for _, m := range regexp.MustCompile("`((?:Test|Fuzz)\\w+)`").FindAllStringSubmatch(text, -1) {
 		if !tests[m[1]] {
 			t.Errorf("guarantees.md names %s, which is no test", m[1])
-		}
-	}
-	for _, m := range regexp.MustCompile("`make ([a-z0-9-]+)").FindAllStringSubmatch(text, -1) {
-		if !regexp.MustCompile("(?m)^" + m[1] + ":").Match(makefile) {
-			t.Errorf("guarantees.md names make %s, which is no target", m[1])
 		}
 	}
 	promises := regexp.MustCompile(`(?m)^\| \d+ \|.*$`).FindAllString(text, -1)
