@@ -46,7 +46,7 @@ door 'go.etcd.io/bbolt' 'ringcore/vnodes' 'bbolt has one door, vnodes'
 door 'github.com/tidwall/[^ /]+' 'ringcore/vnodes[^ ]*' 'btree and redcon have one door, vnodes'
 door 'github.com/prometheus/[^ /]+' 'ringcore/(admin|cmd/[^ ]*)' 'Prometheus is for admin and cmd'
 door 'github.com/(spf13|BurntSushi)/[^ /]+' 'ringcore/cmd/[^ ]*' 'cobra and toml are for cmd'
-door 'testing|pgregory.net/[^ ]+|go.uber.org/goleak|github.com/(redis|google/go-cmp|rogpeppe)/[^ ]+' 'ringcore/vnodes/vnodetest' 'tests are not part of the program'
+door 'testing|pgregory.net/[^ ]+|go.uber.org/goleak|github.com/(redis|google/go-cmp|rogpeppe)/[^ ]+' 'ringcore/(vnodes/vnodetest|ringcoretest)' 'tests are not part of the program'
 
 [ "$bad" = 0 ] && echo "floors: $(wc -l <<<"$direct") imports, all as they should be"
 exit "$bad"
