@@ -14,8 +14,8 @@ func counter(name, help string, value float64) admin.Metric {
 	return admin.Metric{Name: name, Help: help, Value: value, Counter: true}
 }
 
-// flag is 1 for yes.
-func flag(yes bool) float64 {
+// oneIf is 1 for yes.
+func oneIf(yes bool) float64 {
 	if yes {
 		return 1
 	}

@@ -74,7 +74,7 @@ func (c *core) storageMetrics() []admin.Metric {
 		gauge("disk_level", "0: there is room, 1: low, 2: critical.", float64(st.Space.Level)),
 		counter("disk_refused_total", "Commands, effects, chunks and sessions refused for want of room on the disk.", float64(st.Refused)),
 		gauge("log_bytes", "Size of the commit log's segments.", float64(st.LogBytes)),
-		gauge("log_failed", "1 if the commit log or the journal is lost.", flag(st.LogErr != nil || c.vnodes.JournalErr() != nil)),
+		gauge("log_failed", "1 if the commit log or the journal is lost.", oneIf(st.LogErr != nil || c.vnodes.JournalErr() != nil)),
 		gauge("table_bytes", "Memory of records that are not in their files yet.", float64(st.TableBytes)),
 		gauge("store_files_open", "Files of stores that are open.", float64(st.OpenFiles)),
 		counter("checkpoints_total", "Checkpoints that succeeded.", float64(st.Checkpoints)),

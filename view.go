@@ -260,7 +260,7 @@ func (v view) Metrics() []admin.Metric {
 		gauge("clock_offset_seconds", "How far this node's wall clock is ahead of the members' median.", c.clocks.Offset().Seconds()),
 		gauge("peers_up", "Other members that this node can reach.", float64(up)),
 		gauge("transfers_active", "Transfers under way in the cluster.", float64(len(st.Transfers))),
-		gauge("raft_leader", "1 on the node that leads the raft group.", flag(c.meta.Leading())),
+		gauge("raft_leader", "1 on the node that leads the raft group.", oneIf(c.meta.Leading())),
 		gauge("raft_leader_contact_seconds", "Since this node last heard from the leader.", c.meta.LeaderContact().Seconds()),
 		gauge("slots_catching_up", "Slots of this node that answer no read yet.", float64(c.vnodes.CatchingUp())),
 		gauge("hint_stores", "Slots of other nodes for which this node keeps hints.", float64(c.vnodes.Holding())),
