@@ -5,6 +5,7 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -23,6 +24,8 @@ type cable struct {
 	changed chan struct{}
 	delay   time.Duration
 	cut     [2]bool // there, back
+	taken   bool    // connections come about all the same: the other side's process is stopped, its system is not
+	refused bool    // none comes about: there is no such process
 	rate    int     // bytes a second on the way there; no limit if 0
 	dials   int
 	conns   []net.Conn
@@ -74,8 +77,15 @@ func (c *cable) hangUp() {
 func (c *cable) connect(ctx context.Context, _ string) (net.Conn, error) {
 	c.mu.Lock()
 	c.dials++
+	taken, refused := c.taken, c.refused
 	c.mu.Unlock()
+	if refused {
+		return nil, syscall.ECONNREFUSED
+	}
 	for way := range 2 {
+		if taken {
+			break
+		}
 		if err := c.pass(ctx, way); err != nil {
 			return nil, err
 		}

@@ -28,6 +28,7 @@ type peer struct {
 	dials   int           // under way
 	retryAt time.Duration // no dial before, on the Peers' clock
 	lost    error         // why there is no link, if there was a dial
+	absent  time.Duration // since when each dial was refused, or taken and left without an answer, on the Peers' clock; 0 if that is not so
 	waiting []waitingCall // until a dial ends
 	bytes   int           // of their bodies
 }
@@ -78,7 +79,7 @@ func (p *peer) startDial() error {
 // connect is the life of one connection, on a goroutine of the Peers. If nobody needs
 // it, a node that cannot be reached is not taken for down.
 func (p *peer) connect(needed bool) {
-	c, err := p.own.dial(p.own.ctx, p.node, wire.ConnPeer)
+	c, err := p.dial()
 	if err != nil {
 		for _, w := range p.dialFailed(err, needed) {
 			w.done(wire.Frame{}, wire.Errorf(wire.Unavailable, "node %s cannot be reached: %v", p.node, err))
@@ -233,8 +234,10 @@ func (p *peer) stop() {
 	}
 }
 
-// dial connects to node for the purpose conn, within the dial timeout.
-func (p *Peers) dial(ctx context.Context, node ring.NodeID, conn byte) (net.Conn, error) {
+// dial connects to node for the purpose conn, within the dial timeout. It calls taken, if
+// that is not nil, when the other side's system has taken the connection, before the node
+// has answered.
+func (p *Peers) dial(ctx context.Context, node ring.NodeID, conn byte, taken func()) (net.Conn, error) {
 	addr, ok := p.cfg.Resolve(node)
 	if !ok {
 		return nil, fmt.Errorf("no address is known for node %s", node)
@@ -243,7 +246,17 @@ func (p *Peers) dial(ctx context.Context, node ring.NodeID, conn byte) (net.Conn
 	defer cancel()
 	say := p.cfg.Identity.hello(node)
 	say.Sent = wire.SentAt(p.now())
-	c, _, err := dialHello(ctx, p.cfg.Connect, addr, conn, say)
+	connect := p.cfg.Connect
+	if taken != nil {
+		connect = func(ctx context.Context, addr string) (net.Conn, error) {
+			c, err := p.cfg.Connect(ctx, addr)
+			if err == nil {
+				taken()
+			}
+			return c, err
+		}
+	}
+	c, _, err := dialHello(ctx, connect, addr, conn, say)
 	if err != nil {
 		if e, ok := errors.AsType[*wire.Error](err); ok && e.Code == wire.WrongCluster && e.Epoch > 0 {
 			p.cfg.SawEpoch(node, e.Epoch) // of another generation, perhaps a later one

@@ -1,0 +1,93 @@
+package dataplane
+
+import (
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/ringcore/ringcore/dataplane/wire"
+	"github.com/ringcore/ringcore/metadata/ring"
+)
+
+// A node whose system answers for it, and it does not, is known to be away; one behind a
+// link that is cut is not. Whoever is away is heard of as soon as it is back.
+func TestAway(t *testing.T) {
+	const soonBack = 10 * time.Millisecond
+	for name, x := range map[string]struct {
+		gone func(c *cable)
+		away bool
+		back time.Duration // until it is known, at most
+	}{
+		"it is stopped":   {func(c *cable) { c.cut, c.taken = [2]bool{true, true}, true }, true, soonBack},
+		"it is not there": {func(c *cable) { c.refused = true }, true, redialWait}, // a real one says itself that it is back
+		"it is cut off":   {func(c *cable) { c.cut = [2]bool{true, true} }, false, redialWait},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := newCable(t, echo)
+				live := NewLiveness("a")
+				p := c.peers(t, live)
+				waitUp(t, live, "b", true)
+				c.set(func() { x.gone(c) })
+				if c.refused {
+					c.hangUp()
+				}
+				waitUp(t, live, "b", false)
+				if p.Away("b") {
+					t.Error("it is away at once")
+				}
+				for range 200 {
+					time.Sleep(awayAfter / 20)
+					if away := p.Away("b"); away && !x.away {
+						t.Fatal("it is away")
+					}
+				}
+				if p.Away("b") != x.away {
+					t.Errorf("after ten seconds: away %v", p.Away("b"))
+				}
+				c.set(func() { c.cut, c.taken, c.refused = [2]bool{}, false, false })
+				begun := time.Now()
+				waitUp(t, live, "b", true)
+				if took := time.Since(begun); took > x.back || p.Away("b") {
+					t.Errorf("up after %v, away %v", took, p.Away("b"))
+				}
+			})
+		})
+	}
+}
+
+// Who needs a node that is away is refused at once. Where it is not known to be, he is
+// kept waiting, since it may be back unnoticed.
+func TestNobodyWaitsForWhoIsAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var away atomic.Bool
+		for name, n := range map[string]int{"one replica": 1, "three": 3} {
+			list := []string{"a", "b", "c"}[:n]
+			c := newFakeCluster(t, n, withOwners(abc(list...), "f"), "a", "b", "c", "f", "x")
+			for _, x := range c.nodes {
+				x.router.away = func(ring.NodeID) bool { return away.Load() }
+			}
+			for _, id := range list[n/2:] { // the owner, or two of three
+				c.nodes[ring.NodeID(id)].down.Store(true)
+			}
+			for _, at := range []ring.NodeID{"x", "a"} {
+				if at == "a" && n == 1 {
+					continue
+				}
+				for _, known := range []bool{false, true} {
+					away.Store(known)
+					begun := time.Now()
+					_, err := c.query(at)
+					took := time.Since(begun)
+					if !hasCode(err, wire.Unavailable) && !hasCode(err, wire.QuorumNotMet) {
+						t.Errorf("%s: a read at %s ends with %v", name, at, err)
+					}
+					if waited := took >= patience/2; waited == known {
+						t.Errorf("%s: a read at %s is refused after %v, known to be away: %v", name, at, took, known)
+					}
+				}
+			}
+		}
+	})
+}
