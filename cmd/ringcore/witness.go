@@ -27,6 +27,13 @@ type witness struct {
 	longest time.Duration
 	errors  map[string]uint64 // by code
 	last    map[string]string // one error of each code
+	failed  map[failedAs]*failedKey
+}
+
+// failedAs is what a failedKey is counted under.
+type failedAs struct {
+	kind history.Kind
+	key  string
 }
 
 // witnessHeader is what a value begins with: its history.Value and a CRC-32C of
@@ -103,6 +110,13 @@ func (w *witness) done(op *history.Call, err error) error {
 		code := codeOf(err)
 		w.errors[code]++
 		w.last[code] = fmt.Sprintf("%s: %v", &op.Op, err)
+		k := w.failed[failedAs{op.Kind, op.Key}]
+		if k == nil {
+			k = &failedKey{Kind: op.Kind.String(), Key: op.Key}
+			w.failed[failedAs{op.Kind, op.Key}] = k
+		}
+		k.Errors++
+		k.Last = w.last[code]
 	}
 	return err
 }
