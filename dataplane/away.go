@@ -36,30 +36,35 @@ func (p *peer) away() bool {
 	return p.link == nil && p.absent != 0 && p.own.now()-p.absent >= awayAfter
 }
 
-// notAnswered notes that a dial was refused, or taken and not answered yet.
-func (p *peer) notAnswered() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.absent == 0 {
-		p.absent = max(p.own.now(), 1)
-	}
-}
-
 // dial connects, and notes whether the node is absent. A dial that nobody has taken, as
 // behind a cut link, says nothing of the node; what a node says itself shows that it is there.
 func (p *peer) dial() (net.Conn, error) {
-	taken := false
-	c, err := p.own.dial(p.own.ctx, p.node, wire.ConnPeer, func() { taken = true; p.notAnswered() })
+	taken := 0
+	c, err := p.own.dial(p.own.ctx, p.node, wire.ConnPeer, func() {
+		taken = 1
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.taken++
+		p.notAnswered()
+	})
 	_, answered := errors.AsType[*wire.Error](err)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.taken -= taken
 	switch {
 	case errors.Is(err, syscall.ECONNREFUSED):
 		p.notAnswered()
-	case err == nil, answered, !taken:
-		p.mu.Lock()
+	case err == nil, answered, taken == 0:
 		p.absent = 0
-		p.mu.Unlock()
 	}
 	return c, err
+}
+
+// notAnswered notes that a dial was refused, or taken and not answered yet. mu is held.
+func (p *peer) notAnswered() {
+	if p.absent == 0 {
+		p.absent = max(p.own.now(), 1)
+	}
 }
 
 // unnoticed counts the slots that may be read and whose nodes are not up, but may be back.
