@@ -91,3 +91,37 @@ func TestNobodyWaitsForWhoIsAway(t *testing.T) {
 		}
 	})
 }
+
+// A node that goes on after it was stopped is heard of while a dial to it is still under
+// way, which lies behind others there and comes to nothing: the node stays up, and who sends
+// it something is not kept waiting for that dial.
+func TestDialsOfBeforeSayNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCable(t, echo)
+		live := NewLiveness("a")
+		p := c.peers(t, live)
+		waitUp(t, live, "b", true)
+		c.set(func() { c.cut, c.taken = [2]bool{true, true}, true })
+		waitUp(t, live, "b", false)
+		time.Sleep(10 * time.Second)
+		before := c.dialled()
+		time.Sleep(10 * time.Second)
+		if n := c.dialled() - before; n > 15 {
+			t.Errorf("%d dials in 10 s wait for a node that is stopped", n)
+		}
+		time.Sleep(defaultDialTimeout / 2) // in the midst of one that was taken
+		c.set(func() { c.later = true })   // those that are there stay without an answer
+		live.Worked("b")
+		begun := time.Now()
+		if err := <-askOf(p, wire.OpCommand, nil, time.Minute); err != nil || time.Since(begun) > 10*time.Millisecond {
+			t.Errorf("a request ends with %v after %v", err, time.Since(begun))
+		}
+		for range 40 {
+			time.Sleep(defaultDialTimeout / 20)
+			if !live.Up("b") {
+				t.Fatalf("it is down %v later", time.Since(begun))
+			}
+		}
+		c.set(func() { c.cut, c.taken, c.later = [2]bool{}, false, false })
+	})
+}

@@ -168,12 +168,12 @@ func (p *peer) unlink(cause error) {
 }
 
 // probe tries to hear from a peer that is not up: by a ping if there is a
-// connection, else by making one, unless one that has been taken may yet be answered: a
-// node that is stopped would find all of them when it goes on, and the newest last.
+// connection, else by making one, unless one that has been taken will not be given up before
+// the next probe: a node that is stopped finds all of them when it goes on, the newest last.
 func (p *peer) probe() {
 	p.mu.Lock()
 	l := p.link
-	if l == nil && p.taken == 0 {
+	if l == nil && (p.taken == 0 || p.own.now() >= p.retryAt+p.own.cfg.DialTimeout-2*redialWait) {
 		_ = p.startDial() // too young or closed: the next probe tries again
 	}
 	p.mu.Unlock()
