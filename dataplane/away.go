@@ -86,3 +86,10 @@ func (o *operation) hopeless() bool {
 	}
 	return true
 }
+
+// vain reports whether there is no use in asking a fallback: the owner has been away for
+// long enough that who holds something for it has told everybody, and nobody does. A
+// thousand callers that want what is not there need not trouble two nodes each.
+func (o *operation) vain() bool {
+	return o.op == wire.OpQuery && o.info.N == 1 && !o.noHop() && o.hopeless() && !o.r.held(o.slots[0].Node, o.service, o.part)
+}
