@@ -34,6 +34,7 @@ type verdict struct {
 	Faults     map[string]uint64 `json:"faults"`
 	Violations []violation       `json:"violations"` // the first hundred
 	Longest    float64           `json:"longest_ms"` // of all operations, also those that failed
+	Slowest    string            `json:"slowest"`    // that operation
 	Pause      float64           `json:"pause_ms"`   // for which this process itself stood still
 }
 
@@ -87,7 +88,7 @@ func (w *witness) verdict(ctx context.Context, pause, timeout time.Duration, not
 	w.mu.Lock()
 	v := &verdict{
 		Longest: ms(w.longest), Pause: ms(pause), Errors: maps.Clone(w.errors), LastErrors: maps.Clone(w.last),
-		Faults: map[string]uint64{}, Violations: []violation{},
+		Slowest: w.slowest.String(), Faults: map[string]uint64{}, Violations: []violation{},
 	}
 	for _, k := range w.failed {
 		v.Failed = append(v.Failed, *k)

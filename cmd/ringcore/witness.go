@@ -25,6 +25,7 @@ type witness struct {
 
 	mu      sync.Mutex // held to count an answer
 	longest time.Duration
+	slowest history.Op        // the one that took so long
 	errors  map[string]uint64 // by code
 	last    map[string]string // one error of each code
 	failed  map[failedAs]*failedKey
@@ -105,7 +106,9 @@ func (w *witness) done(op *history.Call, err error) error {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.longest = max(w.longest, op.End-op.Start)
+	if took := op.End - op.Start; took > w.longest {
+		w.longest, w.slowest = took, op.Op
+	}
 	if err != nil {
 		code := codeOf(err)
 		w.errors[code]++
