@@ -2,6 +2,9 @@ package dataplane
 
 import "time"
 
+// noticeWithin is within what time of its return a node is known to be back.
+const noticeWithin = redialWait + 2*tendEvery
+
 // A write that too few slots have taken has missed some because their nodes were down when
 // it was spread. They may be up by the time that this is known: one node is started anew,
 // and another, which would have done in its place, hangs and is given up after a second only.
@@ -18,7 +21,7 @@ func (w *write) await(got, spare int) bool {
 		return false
 	}
 	maybe := 0
-	hopeful := time.Now().Before(w.o.began.Add(patience)) && w.r.inTouch()
+	hopeful := time.Now().Before(w.o.began.Add(noticeWithin)) && w.r.inTouch()
 	for i := range w.k {
 		if w.away[i] && (w.r.up(w.nodes[i]) || hopeful && !w.r.away(w.nodes[i])) {
 			maybe++
@@ -43,9 +46,9 @@ func (r *Router) inTouch() bool {
 }
 
 // retry brings the effect to the slots that are away as their nodes come up, until the
-// write is concluded or patience is over.
+// write is concluded or one that is back would be known to be.
 func (w *write) retry() {
-	until := w.o.began.Add(min(patience, w.until.Sub(w.o.began)/2))
+	until := w.o.began.Add(min(noticeWithin, w.until.Sub(w.o.began)/2))
 	for tries := 0; w.sendAgain(); tries++ {
 		if !time.Now().Before(until) || !w.r.sleep(wait(tries), until) {
 			break

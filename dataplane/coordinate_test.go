@@ -70,7 +70,7 @@ func TestWriteQuorum(t *testing.T) {
 					c.fail(how, []ring.NodeID{"b", "c"}[:x.fails])
 					limit := countFor
 					if x.refuse != "" && (how == "unavailable" || how == "maybe") {
-						limit += patience // they are up: they are tried again
+						limit += noticeWithin // they are up: they are tried again
 					}
 					begun := time.Now()
 					_, err := c.command("a", "put 1", want(x.w), wantPrimary(x.pw), flagged(x.flags))
