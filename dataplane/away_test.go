@@ -125,3 +125,29 @@ func TestDialsOfBeforeSayNothing(t *testing.T) {
 		c.set(func() { c.cut, c.taken, c.later = [2]bool{}, false, false })
 	})
 }
+
+// With one replica a fallback is asked for what an owner that is away has missed if a note
+// says that somebody holds something, and not else; a write is brought to it all the same.
+func TestFallbackOfWhoIsAwayIsAskedForWhatIsHeld(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newFakeCluster(t, 1, withOwners(abc("a"), "f", "g"), "a", "f", "g", "x")
+		held := false
+		x := c.nodes["x"].router
+		x.away = func(id ring.NodeID) bool { return !c.up(id) }
+		x.held = func(ring.NodeID, uint32, ring.Partition) bool { return held }
+		c.nodes["a"].down.Store(true)
+		_, err := c.query("x")
+		wantCode(t, err, wire.Unavailable, "")
+		if n := c.frames("x>"); n > 0 {
+			t.Errorf("%d frames were sent for what nobody holds", n)
+		}
+		_, err = c.command("x", "put 1")
+		wantOK(t, err)
+		held = true
+		got, err := c.query("x")
+		wantOK(t, err)
+		if got != "1" {
+			t.Errorf("read %q", got)
+		}
+	})
+}
