@@ -97,6 +97,7 @@ func (o *operation) write(me int) {
 	w.req = wire.Request{
 		Op: wire.OpCommand, Service: o.service, Partition: uint16(o.part), Gen: w.fresh.Gen, Epoch: w.fresh.Epoch,
 		Flags: o.flags & wire.FlagHeld, Call: o.call, Deadline: o.deadline, Caller: o, Above: o.above, Done: w.ranHere,
+		Hasty: o.tries == 0 && k > 1 && o.candidate() >= 0, // in a second round nobody else was ready either
 	}
 	if k > 1 {
 		w.req.OnEffect = w.spread
