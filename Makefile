@@ -74,7 +74,7 @@ soak-crash: ## kill -9 at random moments, of the engine and of nodes; ROUNDS=300
 soak-restarts: ## one of three nodes is stopped or killed and started again at once, over and over, under load; ROUNDS=10 ONLY=stop,kill
 	RINGCORE_SOAK_RESTARTS=$(or $(ROUNDS),10) RINGCORE_SOAK_ONLY=$(ONLY) $(GO) test -count=1 -timeout 60m -run '^TestSoakRestarts$$' -v ./cmd/ringcore/
 
-soak-faults: ## nodes die, hang, lose links, room and the time under load, and every answer is checked; ROUNDS=10 ONLY=kill,stop,clock-ahead,clock-behind,full-disk,cut,cut-out,cut-in,isolate,slow,two
+soak-faults: ## nodes die, hang, lose links, room and the time under load, and every answer is checked; ROUNDS=10 ONLY=kill,stop,clock-ahead,clock-behind,full-disk,cut,cut-out,cut-in,isolate,slow,two,two-up,two-down
 	RINGCORE_SOAK_FAULTS=$(or $(ROUNDS),10) RINGCORE_SOAK_ONLY=$(ONLY) $(GO) test -count=1 -timeout 120m -run '^TestSoakFaults$$' -v ./cmd/ringcore/
 
 upgrade: ## nodes of another commit are rolled to this version, back, and for good, under load; FROM=<commit>

@@ -80,6 +80,8 @@ type Config struct {
 
 	// OneMachine shortens the waits for nodes that share a machine: tests and dev clusters.
 	OneMachine bool
+
+	floorAge time.Duration // of tests: how far floors stay behind the clock; see vnodes.Config
 }
 
 const off = "off"

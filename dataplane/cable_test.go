@@ -5,6 +5,7 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -23,6 +24,9 @@ type cable struct {
 	changed chan struct{}
 	delay   time.Duration
 	cut     [2]bool // there, back
+	taken   bool    // connections come about all the same: the other side's process is stopped, its system is not
+	refused bool    // none comes about: there is no such process
+	later   bool    // cut and taken are for connections that are there already
 	rate    int     // bytes a second on the way there; no limit if 0
 	dials   int
 	conns   []net.Conn
@@ -74,8 +78,15 @@ func (c *cable) hangUp() {
 func (c *cable) connect(ctx context.Context, _ string) (net.Conn, error) {
 	c.mu.Lock()
 	c.dials++
+	taken, refused, later := c.taken, c.refused, c.later
 	c.mu.Unlock()
+	if refused {
+		return nil, syscall.ECONNREFUSED
+	}
 	for way := range 2 {
+		if taken || later {
+			break
+		}
 		if err := c.pass(ctx, way); err != nil {
 			return nil, err
 		}
@@ -85,10 +96,16 @@ func (c *cable) connect(ctx context.Context, _ string) (net.Conn, error) {
 	c.mu.Lock()
 	c.conns = append(c.conns, near, far, end, server)
 	c.mu.Unlock()
-	c.ends.Go(func() { c.carry(there, far, end) })
-	c.ends.Go(func() { c.carry(back, end, far) })
+	c.ends.Go(func() { c.carry(there, far, end, later) })
+	c.ends.Go(func() { c.carry(back, end, far, later) })
 	c.server.ServeConn(server)
 	return near, nil
+}
+
+func (c *cable) dialled() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.dials
 }
 
 // pass waits until the way is open.
@@ -109,8 +126,8 @@ func (c *cable) pass(ctx context.Context, way int) error {
 }
 
 // carry copies one direction of a connection: a reader takes what comes and a writer
-// delivers it when it is due.
-func (c *cable) carry(way int, from, to net.Conn) {
+// delivers it when it is due. whole says that this connection is not cut with the way.
+func (c *cable) carry(way int, from, to net.Conn, whole bool) {
 	type piece struct {
 		b   []byte
 		due time.Time
@@ -120,7 +137,9 @@ func (c *cable) carry(way int, from, to net.Conn) {
 		defer to.Close()
 		for p := range pieces {
 			time.Sleep(time.Until(p.due))
-			_ = c.pass(context.Background(), way)
+			if !whole {
+				_ = c.pass(context.Background(), way)
+			}
 			if _, err := to.Write(p.b); err != nil {
 				_ = from.Close()
 			}

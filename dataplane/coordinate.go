@@ -24,6 +24,8 @@ const (
 //
 //	waiting → acked
 //	   └────→ failed → hinting → hinted
+//
+// A slot whose node comes back while the caller waits is waiting once more.
 type slotState uint8
 
 const (
@@ -58,8 +60,11 @@ type write struct {
 	state      [ring.MaxReplicas]slotState
 	keeper     [ring.MaxReplicas]ring.NodeID // who keeps the slot's hint: distinct nodes, empty for nobody or this one
 	redirects  [ring.MaxReplicas]uint8
-	clockAhead bool   // a replica's clock and this node's are too far apart
-	full       []byte // what a replica without room says, on its disk or in its queue
+	clockAhead bool                   // a replica's clock and this node's are too far apart
+	full       []byte                 // what a replica without room says, on its disk or in its queue
+	away       [ring.MaxReplicas]bool // slots whose nodes could not be reached, see comeback.go
+	waits      bool                   // for these
+	waited     bool
 	counting   *time.Timer
 	counted    bool // the answers that are still to come were waited for
 	closed     bool // the operation was concluded or goes on without this attempt
@@ -92,6 +97,7 @@ func (o *operation) write(me int) {
 	w.req = wire.Request{
 		Op: wire.OpCommand, Service: o.service, Partition: uint16(o.part), Gen: w.fresh.Gen, Epoch: w.fresh.Epoch,
 		Flags: o.flags & wire.FlagHeld, Call: o.call, Deadline: o.deadline, Caller: o, Above: o.above, Done: w.ranHere,
+		Hasty: o.tries == 0 && k > 1 && o.candidate() >= 0, // in a second round nobody else was ready either
 	}
 	if k > 1 {
 		w.req.OnEffect = w.spread
@@ -113,7 +119,7 @@ func (w *write) spread(effect, reply []byte) {
 		switch node := nodes[i]; {
 		case i == w.me:
 		case !w.r.up(node):
-			w.missed(i)
+			w.missed(i, true)
 		default:
 			h := w.fresh
 			h.Slot = uint8(i)
@@ -170,9 +176,9 @@ func (w *write) replicated(i int, node ring.NodeID, code wire.Code, epoch uint64
 		w.mu.Lock()
 		w.full = fmt.Appendf(nil, "; node %s: %s", node, body)
 		w.mu.Unlock()
-		w.missed(i)
+		w.missed(i, false)
 	default:
-		w.missed(i)
+		w.missed(i, code == wire.Unavailable || code == wire.Maybe || code == wire.ShuttingDown)
 	}
 }
 
@@ -214,6 +220,8 @@ func (w *write) weigh() {
 		if w.counting == nil {
 			w.counting = time.AfterFunc(countFor, w.countEnds)
 		}
+		w.mu.Unlock()
+	case lost && w.state[w.me] == acked && w.await(got, spare):
 		w.mu.Unlock()
 	case lost && w.state[w.me] == acked:
 		w.closed = true
@@ -369,15 +377,15 @@ func (w *write) follow(i int, node ring.NodeID) bool {
 func (w *write) slotOf(node ring.NodeID) int { return slices.Index(w.nodes[:w.k], node) }
 
 // missed has the effect for slot i kept by a fallback for its node, or by this
-// node if there is no other.
-func (w *write) missed(i int) {
+// node if there is no other. away says that the node could not be reached.
+func (w *write) missed(i int, away bool) {
 	w.mu.Lock()
 	if w.abandoned {
 		w.mu.Unlock()
 		return
 	}
 	node, keeper := w.nodes[i], w.keeperFor(i)
-	w.state[i], w.keeper[i] = hinting, keeper
+	w.state[i], w.keeper[i], w.away[i] = hinting, keeper, away
 	w.mu.Unlock()
 	if keeper == "" {
 		w.keep(i, node)
@@ -410,6 +418,6 @@ func (w *write) hint(i int, node, keeper ring.NodeID) {
 			w.keep(i, node)
 			return
 		}
-		w.kept(i, keeper)
+		w.hintEnds(i, hinted, keeper)
 	})
 }

@@ -16,18 +16,21 @@ func (w *write) keep(i int, node ring.NodeID) {
 		Done: func(code wire.Code, _ uint64, body []byte) {
 			if code != wire.OK {
 				w.r.log.Warn("hint not kept", "node", node, "partition", w.part, "err", string(body))
-				w.mark(i, failed)
+				w.hintEnds(i, failed, "")
 				w.r.local.Suspect(w.part)
 				return
 			}
-			w.kept(i, "")
+			w.hintEnds(i, hinted, "")
 		},
 	})
 }
 
-func (w *write) kept(i int, keeper ring.NodeID) {
+// hintEnds notes what has come of a hint, unless the slot itself has been asked again.
+func (w *write) hintEnds(i int, s slotState, keeper ring.NodeID) {
 	w.mu.Lock()
-	w.state[i], w.keeper[i] = hinted, keeper
+	if w.state[i] == hinting {
+		w.state[i], w.keeper[i] = s, keeper
+	}
 	w.weigh()
 }
 

@@ -174,7 +174,7 @@ func (o *operation) forward() {
 		// An owner without room, on its disk or in its queue, is there: nobody may stand in
 		// for it, and whoever asks again at once makes it worse. And who has heard from
 		// each coordinator that too few replicas can be reached has waited for them.
-		if o.full() || o.lastCode == wire.QuorumNotMet || !o.askFallback() && !o.bePatient() {
+		if o.full() || o.lastCode == wire.QuorumNotMet || o.vain() || !o.askFallback() && (o.hopeless() || !o.bePatient()) {
 			o.expire()
 		}
 		return

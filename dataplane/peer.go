@@ -26,8 +26,11 @@ type peer struct {
 	mu      sync.Mutex    // held to look and to queue, never while dialling or calling done
 	link    *link         // nil unless linked
 	dials   int           // under way
+	taken   int           // of these, those that the other side's system has taken
+	fresh   bool          // the node was up when the newest dial began
 	retryAt time.Duration // no dial before, on the Peers' clock
 	lost    error         // why there is no link, if there was a dial
+	absent  time.Duration // since when each dial was refused, or taken and left without an answer, on the Peers' clock; 0 if that is not so
 	waiting []waitingCall // until a dial ends
 	bytes   int           // of their bodies
 }
@@ -48,7 +51,7 @@ func (p *peer) send(h *wire.Header, body []byte, c call) *wire.Error {
 		return l.send(h, body, c)
 	}
 	defer p.mu.Unlock()
-	if p.dials == 0 {
+	if p.dials == 0 || p.heard() {
 		if err := p.startDial(); err != nil {
 			return wire.Errorf(wire.Unavailable, "node %s cannot be reached: %v", p.node, err)
 		}
@@ -61,26 +64,34 @@ func (p *peer) send(h *wire.Header, body []byte, c call) *wire.Error {
 	return nil
 }
 
-// startDial begins to connect, unless the last attempt is very young. mu is held.
+// startDial begins to connect, unless the last attempt is very young and nothing has been
+// heard of the node since. mu is held.
 func (p *peer) startDial() error {
 	now := p.own.now()
-	if now < p.retryAt {
+	if now < p.retryAt && !p.heard() {
 		return p.lost
 	}
 	if !p.own.start(func() { p.connect(true) }) {
 		return net.ErrClosed
 	}
 	p.dials++
+	p.fresh = p.own.liveness.Up(p.node)
 	p.retryAt = now + redialWait
 	return nil
 }
 
+// heard reports whether the node has come up since the newest dial began. What becomes of
+// that then says nothing: it may lie among those that the node has found when it went on,
+// behind so many others that it is answered too late. mu is held.
+func (p *peer) heard() bool { return !p.fresh && p.own.liveness.Up(p.node) }
+
 // connect is the life of one connection, on a goroutine of the Peers. If nobody needs
 // it, a node that cannot be reached is not taken for down.
 func (p *peer) connect(needed bool) {
-	c, err := p.own.dial(p.own.ctx, p.node, wire.ConnPeer)
+	wasUp := p.own.liveness.Up(p.node)
+	c, err := p.dial()
 	if err != nil {
-		for _, w := range p.dialFailed(err, needed) {
+		for _, w := range p.dialFailed(err, needed, wasUp) {
 			w.done(wire.Frame{}, wire.Errorf(wire.Unavailable, "node %s cannot be reached: %v", p.node, err))
 		}
 		return
@@ -125,8 +136,9 @@ func (p *peer) linkUp(l *link) (unsent []waitingCall, first bool) {
 }
 
 // dialFailed notes that a dial came to nothing. Unless there is a connection by now the
-// node is marked failed, if the dial was needed, and what waited for one is returned.
-func (p *peer) dialFailed(cause error, needed bool) (waiting []waitingCall) {
+// node is marked failed, if the dial was needed and the node has not come up since it began,
+// and what waited for one is returned.
+func (p *peer) dialFailed(cause error, needed, wasUp bool) (waiting []waitingCall) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.dials--
@@ -136,7 +148,12 @@ func (p *peer) dialFailed(cause error, needed bool) (waiting []waitingCall) {
 	if !needed && len(p.waiting) == 0 {
 		return nil
 	}
-	p.own.broke(p.node, cause)
+	switch since := !wasUp && p.own.liveness.Up(p.node); {
+	case since && (p.dials > 0 || p.heard() && p.startDial() == nil):
+		return nil
+	case !since:
+		p.own.broke(p.node, cause)
+	}
 	waiting = p.waiting
 	p.waiting, p.bytes, p.lost = nil, 0, cause
 	return waiting
@@ -151,16 +168,27 @@ func (p *peer) unlink(cause error) {
 }
 
 // probe tries to hear from a peer that is not up: by a ping if there is a
-// connection, else by making one.
+// connection, else by making one, unless one that has been taken will not be given up before
+// the next probe: a node that is stopped finds all of them when it goes on, the newest last.
 func (p *peer) probe() {
 	p.mu.Lock()
 	l := p.link
-	if l == nil {
+	if l == nil && (p.taken == 0 || p.own.now() >= p.retryAt+p.own.cfg.DialTimeout-2*redialWait) {
 		_ = p.startDial() // too young or closed: the next probe tries again
 	}
 	p.mu.Unlock()
 	if l != nil {
 		l.ping(p.own.pingHeader(), p.ponged)
+	}
+}
+
+// reach dials anew to a peer that has come up by itself during a dial, so that nobody has to
+// wait for what becomes of that.
+func (p *peer) reach() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.link == nil && p.dials > 0 && p.heard() {
+		_ = p.startDial()
 	}
 }
 
@@ -233,8 +261,10 @@ func (p *peer) stop() {
 	}
 }
 
-// dial connects to node for the purpose conn, within the dial timeout.
-func (p *Peers) dial(ctx context.Context, node ring.NodeID, conn byte) (net.Conn, error) {
+// dial connects to node for the purpose conn, within the dial timeout. It calls taken, if
+// that is not nil, when the other side's system has taken the connection, before the node
+// has answered.
+func (p *Peers) dial(ctx context.Context, node ring.NodeID, conn byte, taken func()) (net.Conn, error) {
 	addr, ok := p.cfg.Resolve(node)
 	if !ok {
 		return nil, fmt.Errorf("no address is known for node %s", node)
@@ -243,7 +273,17 @@ func (p *Peers) dial(ctx context.Context, node ring.NodeID, conn byte) (net.Conn
 	defer cancel()
 	say := p.cfg.Identity.hello(node)
 	say.Sent = wire.SentAt(p.now())
-	c, _, err := dialHello(ctx, p.cfg.Connect, addr, conn, say)
+	connect := p.cfg.Connect
+	if taken != nil {
+		connect = func(ctx context.Context, addr string) (net.Conn, error) {
+			c, err := p.cfg.Connect(ctx, addr)
+			if err == nil {
+				taken()
+			}
+			return c, err
+		}
+	}
+	c, _, err := dialHello(ctx, connect, addr, conn, say)
 	if err != nil {
 		if e, ok := errors.AsType[*wire.Error](err); ok && e.Code == wire.WrongCluster && e.Epoch > 0 {
 			p.cfg.SawEpoch(node, e.Epoch) // of another generation, perhaps a later one

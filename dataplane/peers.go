@@ -203,7 +203,7 @@ func (p *Peers) Stream(ctx context.Context, node ring.NodeID) (*Stream, error) {
 // Dial opens a bare connection to node, after the hello, for the purpose conn:
 // wire.ConnRaft. ctx bounds the opening only. The caller closes it; Close does too.
 func (p *Peers) Dial(ctx context.Context, node ring.NodeID, conn byte) (net.Conn, error) {
-	c, err := p.dial(ctx, node, conn)
+	c, err := p.dial(ctx, node, conn, nil)
 	if ctx.Err() != nil {
 		return nil, fmt.Errorf("reach node %s: %w", node, errors.Join(context.Cause(ctx), err))
 	}

@@ -30,6 +30,9 @@ type RouterConfig struct {
 	// Up reports whether node is probably reachable. It may be called from any
 	// goroutine and must not block.
 	Up func(node ring.NodeID) bool
+	// Away reports whether a node that is not up surely was not a moment ago either, as Up
+	// may be called. That of Peers if nil and Peers is a *Peers.
+	Away func(node ring.NodeID) bool
 	// Held reports whether a node may hold writes for owner's slot of p that owner has not
 	// got yet. It may be called from any goroutine and must not block. Nobody does if nil.
 	Held func(owner ring.NodeID, service uint32, p ring.Partition) bool
@@ -58,6 +61,7 @@ type Router struct {
 	peers   Sender
 	open    func(ctx context.Context, node ring.NodeID) (FrameStream, error)
 	up      func(node ring.NodeID) bool
+	away    func(node ring.NodeID) bool
 	held    func(owner ring.NodeID, service uint32, p ring.Partition) bool
 	members func() []ring.NodeID
 	drain   func(node ring.NodeID) bool
@@ -102,11 +106,18 @@ func NewRouter(c RouterConfig) *Router {
 	if c.Members == nil {
 		c.Members = func() []ring.NodeID { return c.Rings.Ring().Nodes() }
 	}
-	if p, ok := c.Peers.(*Peers); ok && c.OpenStream == nil {
+	p, real := c.Peers.(*Peers)
+	if real && c.OpenStream == nil {
 		c.OpenStream = func(ctx context.Context, node ring.NodeID) (FrameStream, error) { return p.Stream(ctx, node) }
 	}
+	switch {
+	case real && c.Away == nil:
+		c.Away = p.Away
+	case c.Away == nil:
+		c.Away = func(ring.NodeID) bool { return false }
+	}
 	r := &Router{
-		self: c.Self, rings: c.Rings, local: c.Local, peers: c.Peers, open: c.OpenStream, up: c.Up, held: c.Held, members: c.Members, drain: c.Draining, buckets: c.Buckets,
+		self: c.Self, rings: c.Rings, local: c.Local, peers: c.Peers, open: c.OpenStream, up: c.Up, away: c.Away, held: c.Held, members: c.Members, drain: c.Draining, buckets: c.Buckets,
 		log: c.Logger, timeout: c.DefaultTimeout,
 	}
 	r.repairs.r, r.repairs.rec = r, c.Repairs

@@ -74,10 +74,12 @@ func (p *Peers) tendClocks(wrong bool) bool {
 	return now
 }
 
-// probe tries to hear from every member that is not up.
+// probe tries to hear from every member that is not up, and to reach those that have come up
+// by themselves.
 func (p *Peers) probe() {
 	for _, node := range p.cfg.Members() {
 		if p.liveness.Up(node) {
+			p.peer(node).reach()
 			continue
 		}
 		if _, known := p.cfg.Resolve(node); known {

@@ -19,6 +19,10 @@ func (v *vnode) handle(r *wire.Request) {
 	g := v.gate.Load()
 	switch verdict, code := g.check(r.Op, r.Gen); verdict {
 	case hold:
+		if r.Hasty && g.phase == recovering {
+			v.m.fail(r, wire.NotReadable, "the slot waits for what others have taken for it")
+			return
+		}
 		v.hold(r)
 	case behind:
 		v.m.catchUp(r)

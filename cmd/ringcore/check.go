@@ -30,10 +30,20 @@ type verdict struct {
 	Listed     bool              `json:"listed"` // there was a complete list of the keys in the end
 	Errors     map[string]uint64 `json:"errors"` // by code
 	LastErrors map[string]string `json:"last_errors,omitempty"`
+	Failed     []failedKey       `json:"failed,omitempty"` // the keys that these errors were for
 	Faults     map[string]uint64 `json:"faults"`
 	Violations []violation       `json:"violations"` // the first hundred
 	Longest    float64           `json:"longest_ms"` // of all operations, also those that failed
+	Slowest    string            `json:"slowest"`    // that operation
 	Pause      float64           `json:"pause_ms"`   // for which this process itself stood still
+}
+
+// failedKey is a key of which some operations ended in errors.
+type failedKey struct {
+	Kind   string `json:"kind"` // get, put or delete
+	Key    string `json:"key"`
+	Errors uint64 `json:"errors"`
+	Last   string `json:"last"`
 }
 
 // violation is one wrong answer, and the operations that show it.
@@ -47,7 +57,7 @@ type violation struct {
 func (a *app) benchChecked(ctx context.Context, c *client.Client, f *benchFlags, r, w wire.Quorum) error {
 	wit := &witness{
 		client: c, bucket: f.bucket, prefix: "check-" + rand.Text()[:10] + "-", r: r, w: w,
-		history: history.New(), errors: map[string]uint64{}, last: map[string]string{},
+		history: history.New(), errors: map[string]uint64{}, last: map[string]string{}, failed: map[failedAs]*failedKey{},
 	}
 	f.load.target = wit.target()
 	stop := watchPauses()
@@ -78,7 +88,10 @@ func (w *witness) verdict(ctx context.Context, pause, timeout time.Duration, not
 	w.mu.Lock()
 	v := &verdict{
 		Longest: ms(w.longest), Pause: ms(pause), Errors: maps.Clone(w.errors), LastErrors: maps.Clone(w.last),
-		Faults: map[string]uint64{}, Violations: []violation{},
+		Slowest: w.slowest.String(), Faults: map[string]uint64{}, Violations: []violation{},
+	}
+	for _, k := range w.failed {
+		v.Failed = append(v.Failed, *k)
 	}
 	w.mu.Unlock()
 	w.history.Final()

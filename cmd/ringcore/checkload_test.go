@@ -103,8 +103,8 @@ func (l *checkLoad) verdict() *verdict {
 // tell logs what a verdict says, the first violations in full.
 func (v *verdict) tell(t *testing.T) {
 	t.Helper()
-	t.Logf("%s: %d gets, %d puts, %d deletes, %d maybe; longest %.0f ms, own pause %.0f ms; errors %v %v; %s",
-		v.Verdict, v.Gets, v.Puts, v.Deletes, v.Maybe, v.Longest, v.Pause, v.Errors, v.LastErrors, v.summary())
+	t.Logf("%s: %d gets, %d puts, %d deletes, %d maybe; longest %.0f ms (%s), own pause %.0f ms; errors %v %v; %s",
+		v.Verdict, v.Gets, v.Puts, v.Deletes, v.Maybe, v.Longest, v.Slowest, v.Pause, v.Errors, v.LastErrors, v.summary())
 	for i, x := range v.Violations {
 		if i == 5 {
 			break

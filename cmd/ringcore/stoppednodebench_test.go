@@ -6,9 +6,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -53,15 +55,19 @@ func TestStoppedNodeBench(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	callers := b.callOnAndOn(ctx, wanted)
 	until(t, "all are refused", func() error {
-		if n := callers.count(); n < 2*stoppedCallers {
-			return fmt.Errorf("%d answers", n)
+		if n := callers.fewest(); n < 2 {
+			return fmt.Errorf("a caller has had %d answers", n)
 		}
 		return nil
 	})
 	callers.reset() // those of the first second had to wait until it was noticed
+	busy := cpuOf(t, b.node, n2)
 	beside := b.readers(length, others)
+	busy = cpuOf(t, b.node, n2) - busy
+	refused := callers.count()
 	stop()
 	callers.wg.Wait()
+	say("%d refusals in %v; the nodes that are up used %v of CPU in that time, for these and for the others", refused, length, round(busy))
 	grown := memory.end() - before
 	slices.Sort(callers.took)
 	refusal := callers.took[len(callers.took)*99/100]
@@ -74,6 +80,19 @@ func TestStoppedNodeBench(t *testing.T) {
 	bar(t, refusal < stoppedRefusal, "refused within %v (p99); bar %v", round(refusal), stoppedRefusal)
 	bar(t, grown < stoppedMemory, "RssAnon of a node beside it grew by %s from %s; bar %s", mb(grown), mb(before), mb(stoppedMemory))
 	bar(t, beside < 2*alone, "p99 of 16 callers of other keys: %v alone, %v beside them: %.2f times; bar 2", round(alone), round(beside), float64(beside)/float64(alone))
+}
+
+// cpuOf is the CPU time that some processes have used.
+func cpuOf(t *testing.T, nodes ...*process) (sum time.Duration) {
+	t.Helper()
+	for _, p := range nodes {
+		used, err := cpuTime(p.cmd.Process.Pid)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sum += used
+	}
+	return sum
 }
 
 // keysOf are keys that the named node owns, and keys that others do.
@@ -131,6 +150,8 @@ type refusals struct {
 	mu    sync.Mutex
 	codes map[wire.Code]int
 	took  []time.Duration
+
+	answers [stoppedCallers]atomic.Int64 // of each caller, since the beginning
 }
 
 func (r *refusals) add(err error, took time.Duration) {
@@ -149,6 +170,15 @@ func (r *refusals) count() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return len(r.took)
+}
+
+// fewest is how many answers each caller has had at least.
+func (r *refusals) fewest() int {
+	least := int64(math.MaxInt64)
+	for i := range r.answers {
+		least = min(least, r.answers[i].Load())
+	}
+	return int(least)
 }
 
 func (r *refusals) reset() {
@@ -172,6 +202,7 @@ func (b *benchNode) callOnAndOn(ctx context.Context, keys [][]byte) *refusals {
 				cancel()
 				if ctx.Err() == nil {
 					r.add(err, time.Since(began))
+					r.answers[i].Add(1)
 				}
 				<-pause.C
 			}

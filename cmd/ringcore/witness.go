@@ -25,8 +25,16 @@ type witness struct {
 
 	mu      sync.Mutex // held to count an answer
 	longest time.Duration
+	slowest history.Op        // the one that took so long
 	errors  map[string]uint64 // by code
 	last    map[string]string // one error of each code
+	failed  map[failedAs]*failedKey
+}
+
+// failedAs is what a failedKey is counted under.
+type failedAs struct {
+	kind history.Kind
+	key  string
 }
 
 // witnessHeader is what a value begins with: its history.Value and a CRC-32C of
@@ -98,11 +106,20 @@ func (w *witness) done(op *history.Call, err error) error {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.longest = max(w.longest, op.End-op.Start)
+	if took := op.End - op.Start; took > w.longest {
+		w.longest, w.slowest = took, op.Op
+	}
 	if err != nil {
 		code := codeOf(err)
 		w.errors[code]++
 		w.last[code] = fmt.Sprintf("%s: %v", &op.Op, err)
+		k := w.failed[failedAs{op.Kind, op.Key}]
+		if k == nil {
+			k = &failedKey{Kind: op.Kind.String(), Key: op.Key}
+			w.failed[failedAs{op.Kind, op.Key}] = k
+		}
+		k.Errors++
+		k.Last = w.last[code]
 	}
 	return err
 }

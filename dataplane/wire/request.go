@@ -21,6 +21,7 @@ type Request struct {
 	Deadline  time.Time
 	Caller    Caller // OpCommand: may be nil
 	Above     uint64 // OpCommand: what it writes is stamped above this time, which another replica holds
+	Hasty     bool   // OpCommand: another replica may run it: it is not held until hints for this one have come
 
 	// Ahead is set by the vnode before it calls OnEffect, if the times in the effect are
 	// not its clock's but count on from newer ones: of a record, or from before a restart.
