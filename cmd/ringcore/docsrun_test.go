@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -99,9 +100,10 @@ func matches(want, got []string) bool {
 	if n := len(want); n > 0 && want[n-1] == "…" && len(got) >= n {
 		want, got = want[:n-1], got[:n-1]
 	}
-	if len(want) != len(got) {
-		return false
-	}
+	return len(want) == len(got) && matchesLines(want, got)
+}
+
+func matchesLines(want, got []string) bool {
 	for i := range want {
 		parts := strings.Split(loosely(want[i]), "…")
 		for j := range parts {
@@ -181,13 +183,20 @@ func (s *shell) run(cmd string) (out []string) {
 // looks are commands that a reader who sees something else gives again.
 var looks = regexp.MustCompile(`\b(get|status|members|transfers|preflist|plan|keys|curl)\b`)
 
-// do runs a step until it prints what the page shows.
+// do runs a step until it prints what the page shows; what goes on in the background, in
+// any order.
 func (s *shell) do(st docStep, cmd string, want []string) {
 	s.t.Helper()
 	out := s.run(cmd)
+	matches := matches
+	if strings.HasSuffix(cmd, "&") {
+		matches = func(want, got []string) bool {
+			return len(want) == len(got) && matchesLines(slices.Sorted(slices.Values(want)), slices.Sorted(slices.Values(got)))
+		}
+	}
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
-	for limit := time.After(30 * time.Second); !matches(want, out); {
+	for limit := time.After(time.Minute); !matches(want, out); {
 		select {
 		case line := <-s.lines: // of a program in the background
 			out = append(out, line)
@@ -232,6 +241,7 @@ func runPage(t *testing.T, path string, adapt func(cmd string) string) {
 		for i := range want {
 			want[i] = ports.apply(st.want[i])
 		}
+		want = trimmed(want)
 		s.do(st, ports.apply(cmd), want)
 	}
 }
