@@ -1,6 +1,7 @@
 package dataplane
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -18,12 +19,14 @@ import (
 type Cork struct {
 	mu      sync.Mutex // held for a few instructions
 	held    int        // by so many readers
-	waiting []*outbox  // queues that were empty before, to be written by whoever lets go next
+	waiting []*outbox  // to be written by whoever lets go next
 	spare   []*outbox
 	rounds  uint32 // how often waiting was taken
 	watch   *time.Timer
-	watched uint32 // rounds, as the watch has seen it last
-	armed   bool   // the watch will look again
+	watched uint32    // rounds, as the watch has seen it last
+	armed   bool      // the watch will look again
+	slow    []*outbox // what is in them lingers, since before the watch has looked last
+	fresh   []*outbox // the same, since then
 }
 
 // corkWatch is how often the watch looks while there is something to watch. What waits
@@ -79,33 +82,46 @@ func (k *Cork) keep(o *outbox) bool {
 		return false
 	}
 	k.waiting = append(k.waiting, o)
-	if !k.armed {
-		k.armed, k.watched = true, k.rounds
-		if k.watch == nil {
-			k.watch = time.AfterFunc(corkWatch, k.look)
-		} else {
-			k.watch.Reset(corkWatch)
-		}
-	}
+	k.arm()
 	return true
+}
+
+// linger notes that o has something to write that may wait for the watch.
+func (k *Cork) linger(o *outbox) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if !slices.Contains(k.fresh, o) {
+		k.fresh = append(k.fresh, o)
+		k.arm()
+	}
+}
+
+// arm has the watch look soon. mu is held.
+func (k *Cork) arm() {
+	if k.armed {
+		return
+	}
+	k.armed, k.watched = true, k.rounds
+	if k.watch == nil {
+		k.watch = time.AfterFunc(corkWatch, k.look)
+	} else {
+		k.watch.Reset(corkWatch)
+	}
 }
 
 // look has the writers write what has waited since the look before, if nobody has
 // written since, and looks again as long as there is any traffic.
 func (k *Cork) look() {
 	k.mu.Lock()
-	var late []*outbox
-	switch {
-	case k.watched != k.rounds:
-		k.watched = k.rounds
+	late := k.slow
+	k.slow, k.fresh = k.fresh, nil
+	if k.armed = k.watched != k.rounds || len(k.waiting) > 0 || len(k.slow) > 0; k.armed {
 		k.watch.Reset(corkWatch)
-	case len(k.waiting) > 0:
-		late = k.take()
-		k.watched = k.rounds
-		k.watch.Reset(corkWatch)
-	default:
-		k.armed = false
 	}
+	if k.watched == k.rounds {
+		late = append(late, k.take()...)
+	}
+	k.watched = k.rounds
 	k.mu.Unlock()
 	for _, o := range late {
 		o.wake()
@@ -116,7 +132,8 @@ func (k *Cork) look() {
 type batch struct {
 	cork   *Cork
 	frames *wire.Reader
-	n      int // frames of the present batch; 0 if the cork is not held
+	also   *outbox // written too when a batch ends, if not nil
+	n      int     // frames of the present batch; 0 if the cork is not held
 }
 
 // batchFrames is how many frames are handled before what they bring is written, at most.
@@ -142,5 +159,8 @@ func (b *batch) end() {
 	if b.n > 0 {
 		b.n = 0
 		b.cork.release()
+		if b.also != nil {
+			b.also.flush()
+		}
 	}
 }

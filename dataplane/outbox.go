@@ -42,6 +42,7 @@ type outbox struct {
 	rest    []byte // taken, and not written: it comes before queue
 	spare   []byte // for queue, when that is taken
 	writing bool   // somebody writes
+	kept    bool   // who lets go of the cork writes, or run is due
 	due     bool   // run is to write: nobody else will
 	closed  bool
 }
@@ -64,12 +65,21 @@ func newOutbox(c net.Conn, k *Cork, maxBytes int) *outbox {
 	return o
 }
 
-// offer queues a frame unless the queue is full. It never blocks.
-func (o *outbox) offer(h *wire.Header, body []byte) error {
+// offer queues a frame unless the queue is full. It never blocks. A frame that may linger
+// waits until another one that may not is queued, or flush is called, or for the cork's watch.
+func (o *outbox) offer(h *wire.Header, body []byte, linger bool) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if !o.closed && len(o.queue) >= o.max {
 		return errFull
+	}
+	if linger && !o.closed && !o.kept && len(o.queue) < maxLinger {
+		first := len(o.queue) == 0
+		o.queue = wire.AppendFrame(o.queue, h, body)
+		if first {
+			o.cork.linger(o)
+		}
+		return nil
 	}
 	return o.append(h, body)
 }
@@ -115,13 +125,14 @@ func (o *outbox) append(h *wire.Header, body []byte) error {
 	if o.closed {
 		return errClosed
 	}
-	first := len(o.queue) == 0
 	o.queue = wire.AppendFrame(o.queue, h, body)
 	if len(o.queue) >= o.max {
 		o.full.Store(true)
 	}
-	if first && !o.cork.keep(o) {
-		o.dueLocked()
+	if !o.kept {
+		if o.kept = o.cork.keep(o); !o.kept {
+			o.dueLocked()
+		}
 	}
 	return nil
 }
@@ -134,7 +145,7 @@ func (o *outbox) wake() {
 }
 
 func (o *outbox) dueLocked() {
-	o.due = true
+	o.due, o.kept = true, true
 	o.more.Signal()
 }
 
@@ -144,6 +155,7 @@ func (o *outbox) flush() {
 	defer o.mu.Unlock()
 	switch {
 	case o.closed, len(o.queue) == 0:
+		o.kept = o.due
 	case o.raw == nil, o.writing, o.rest != nil:
 		o.dueLocked()
 	default:
@@ -159,7 +171,7 @@ func (o *outbox) flush() {
 func (o *outbox) takeLocked() []byte {
 	batch := o.queue
 	o.queue, o.spare = o.spare, nil
-	o.writing, o.due = true, false
+	o.writing, o.kept, o.due = true, false, false
 	o.taken.Add(1)
 	o.full.Store(false)
 	o.room.Broadcast()
@@ -172,7 +184,7 @@ func (o *outbox) wrote(batch []byte, n int) {
 	switch {
 	case o.closed:
 	case n < len(batch):
-		o.rest, o.due = batch[n:], true
+		o.rest, o.kept, o.due = batch[n:], true, true
 	case cap(batch) <= keepBuffer:
 		o.spare = batch[:0]
 	}
@@ -253,10 +265,12 @@ func (o *outbox) take() ([]byte, bool) {
 			waited = true
 		case o.rest != nil:
 			batch := o.rest
-			o.rest, o.writing, o.due = nil, true, len(o.queue) > 0
+			o.rest, o.writing = nil, true
+			o.due = len(o.queue) > 0
+			o.kept = o.due
 			return batch, true
 		case len(o.queue) == 0:
-			o.due = false
+			o.kept, o.due = false, false
 		case waited:
 			// Whoever else is ready to send gets its turn before the system call: with
 			// many callers this makes one write of what would be many.

@@ -21,7 +21,7 @@ func TestOutboxBounds(t *testing.T) {
 		h := &wire.Header{Kind: wire.KindReply}
 		long := make([]byte, shortAnswer+1)
 		offered := 0
-		for o.offer(h, long) == nil {
+		for o.offer(h, long, false) == nil {
 			offered++
 		}
 		if offered != 3 || !o.full.Load() { // the third goes past it
@@ -49,7 +49,8 @@ func TestOutboxBounds(t *testing.T) {
 			t.Fatal(err)
 		}
 		o.close()
-		for _, queue := range []func(*wire.Header, []byte) error{o.offer, o.force, o.wait} {
+		offer := func(h *wire.Header, body []byte) error { return o.offer(h, body, true) }
+		for _, queue := range []func(*wire.Header, []byte) error{offer, o.force, o.wait} {
 			if err := queue(h, long); err != errClosed {
 				t.Fatalf("after close: %v", err)
 			}

@@ -14,6 +14,9 @@ import (
 // hedgeAfter is how long a replica may take before another one is asked too.
 const hedgeAfter = 30 * time.Millisecond
 
+// readTurn is how many reads in a row ask the same peers first: those of a batch go together.
+const readTurn = 64
+
 // read is one attempt at a query by its coordinator. It asks as many readable
 // slots as must answer, this node first, and one more for each that fails or is slow.
 // A sloppy one asks fallbacks last, for what they hold for slots that are down.
@@ -87,7 +90,7 @@ func (q *read) choose() (readable int) {
 	q.order[0], q.n = uint8(q.me), 1
 	start := 0
 	if k > 2 {
-		start = int(q.o.r.turn.Add(1) % uint32(k))
+		start = int(q.o.r.turn.Add(1) / readTurn % uint32(k))
 	}
 	for j := range k {
 		i := (start + j) % k
