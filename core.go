@@ -119,7 +119,7 @@ func (c *core) open(first *metadata.State) error {
 	c.router = dataplane.NewRouter(dataplane.RouterConfig{
 		Self: c.self.ID, Rings: rings{c}, Local: c.vnodes, Peers: c.peers, Up: c.live.MaybeUp, Held: c.vnodes.Held, Buckets: c.bucket, Logger: c.n.log,
 		Members: func() []ring.NodeID { return append(c.others(), c.self.ID) },
-		Repairs: c.vnodes, Draining: c.isDraining,
+		Repairs: c.vnodes, Draining: c.isDraining, Cork: cork,
 	})
 	c.tasks.Go(c.keepInTouch)
 	c.tasks.Go(c.watchState)
