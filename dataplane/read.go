@@ -46,7 +46,6 @@ type read struct {
 	news     ring.Epoch
 	newsFrom ring.NodeID
 	closed   bool
-	timer    *time.Timer
 }
 
 // read coordinates a query from slot me.
@@ -80,7 +79,9 @@ func (o *operation) read(me int) {
 	}
 	q.want = q.need
 	q.pump()
-	q.hedge(false)
+	if q.waits() {
+		o.r.hedges.add(q)
+	}
 }
 
 // choose fills order with this node and the other readable slots that are up,
@@ -178,25 +179,22 @@ func (q *read) encoded() []byte {
 	return q.body
 }
 
-// hedge asks one more replica if some are slow, and sets the clock for the next one.
-func (q *read) hedge(slow bool) {
+// waits reports whether another replica could be asked if those that were are slow.
+func (q *read) waits() bool {
 	q.mu.Lock()
+	defer q.mu.Unlock()
+	return !q.closed && q.next < q.n
+}
+
+// slow has one more replica asked, unless there is no need or none left.
+func (q *read) slow() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
 	if q.closed || q.next == q.n {
-		q.mu.Unlock()
-		return
+		return false
 	}
-	if q.timer == nil {
-		q.timer = time.AfterFunc(hedgeAfter, func() { q.hedge(true) })
-	} else {
-		q.timer.Reset(hedgeAfter)
-	}
-	if slow {
-		q.want++
-	}
-	q.mu.Unlock()
-	if slow {
-		q.pump()
-	}
+	q.want++
+	return true
 }
 
 // answered takes the answer for slot i, of its node or a fallback.
@@ -282,9 +280,6 @@ func (q *read) fail(node ring.NodeID, code wire.Code, epoch ring.Epoch, body []b
 // with mu held, and releases it.
 func (q *read) close() {
 	q.closed = true
-	if q.timer != nil {
-		q.timer.Stop()
-	}
 	q.mu.Unlock()
 }
 

@@ -68,6 +68,7 @@ type Router struct {
 	timeout time.Duration
 
 	repairs readRepair
+	hedges  hedges
 
 	turn   atomic.Uint32 // spreads requests over equal nodes
 	last   atomic.Bool   // see LastCalls
