@@ -20,6 +20,7 @@ type Cork struct {
 	mu      sync.Mutex // held for a few instructions
 	held    int        // by so many readers
 	waiting []*outbox  // to be written by whoever lets go next
+	others  []func()   // who else waits for that, see Keep
 	spare   []*outbox
 	rounds  uint32 // how often waiting was taken
 	watch   *time.Timer
@@ -36,6 +37,26 @@ const corkWatch = 2 * time.Millisecond
 // NewCork returns a cork for the connections of one node, see ServerConfig and PeersConfig.
 func NewCork() *Cork { return &Cork{} }
 
+// Hold and Release are for those who answer a batch of requests at a time: what they say
+// in between is written together.
+func (k *Cork) Hold() { k.hold() }
+
+// Release undoes Hold.
+func (k *Cork) Release() { k.release() }
+
+// Keep has wake called when the batches under way have come to an end; false if nobody
+// holds the cork. It must not block.
+func (k *Cork) Keep(wake func()) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.held == 0 {
+		return false
+	}
+	k.others = append(k.others, wake)
+	k.arm()
+	return true
+}
+
 // hold begins a batch.
 func (k *Cork) hold() {
 	k.mu.Lock()
@@ -48,8 +69,11 @@ func (k *Cork) hold() {
 func (k *Cork) release() {
 	k.mu.Lock()
 	k.held--
-	list := k.take()
+	list, others := k.take()
 	k.mu.Unlock()
+	for _, wake := range others {
+		wake()
+	}
 	if len(list) == 0 {
 		return
 	}
@@ -64,14 +88,16 @@ func (k *Cork) release() {
 	k.mu.Unlock()
 }
 
-// take empties the list of those that wait. mu is held.
-func (k *Cork) take() []*outbox {
-	list := k.waiting
+// take empties the lists of those that wait. mu is held.
+func (k *Cork) take() (list []*outbox, others []func()) {
+	list, others = k.waiting, k.others
 	if len(list) > 0 {
 		k.waiting, k.spare = k.spare, nil
+	}
+	if k.others = nil; len(list)+len(others) > 0 {
 		k.rounds++
 	}
-	return list
+	return list, others
 }
 
 // keep notes that o has something to write; false if nobody will.
@@ -114,17 +140,23 @@ func (k *Cork) arm() {
 func (k *Cork) look() {
 	k.mu.Lock()
 	late := k.slow
+	var others []func()
 	k.slow, k.fresh = k.fresh, nil
-	if k.armed = k.watched != k.rounds || len(k.waiting) > 0 || len(k.slow) > 0; k.armed {
+	if k.armed = k.watched != k.rounds || len(k.waiting)+len(k.others)+len(k.slow) > 0; k.armed {
 		k.watch.Reset(corkWatch)
 	}
 	if k.watched == k.rounds {
-		late = append(late, k.take()...)
+		var list []*outbox
+		list, others = k.take()
+		late = append(late, list...)
 	}
 	k.watched = k.rounds
 	k.mu.Unlock()
 	for _, o := range late {
 		o.wake()
+	}
+	for _, wake := range others {
+		wake()
 	}
 }
 
