@@ -132,6 +132,10 @@ func (k kvCluster) Query(ctx context.Context, service string, call wire.Call) ([
 	return k.n.Query(ctx, service, call)
 }
 
+func (k kvCluster) Queries(ctx context.Context, service string, calls []wire.Call, each func(i int, reply []byte, err error)) {
+	k.n.Queries(ctx, service, calls, each)
+}
+
 func (k kvCluster) Cover(ctx context.Context, service string, body []byte, r wire.Quorum,
 	emit func(p ring.Partition, node ring.NodeID, it *wire.Item) error,
 ) (bool, []ring.Partition, error) {

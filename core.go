@@ -35,6 +35,7 @@ type core struct {
 	server    *dataplane.Server
 	peers     *dataplane.Peers
 	clocks    *dataplane.Clocks
+	cork      *dataplane.Cork
 	gossip    *dataplane.Gossip
 	router    *dataplane.Router
 	meta      *metadata.Store
@@ -82,13 +83,14 @@ func (c *core) open(first *metadata.State) error {
 	c.book = openBook(filepath.Join(dir, "peers.json"), c.n.log)
 	c.live = dataplane.NewLiveness(c.self.ID)
 	c.clocks = dataplane.NewClocks(c.n.cfg.Now)
+	c.cork = dataplane.NewCork()
 	c.peers = dataplane.NewPeers(dataplane.PeersConfig{
 		Identity: who, Resolve: c.resolve, Liveness: c.live, Members: c.others, Epoch: c.epoch,
-		SawEpoch: c.sawEpoch, Clocks: c.clocks, Logger: c.n.log,
+		SawEpoch: c.sawEpoch, Clocks: c.clocks, Cork: c.cork, Logger: c.n.log,
 	})
 	c.server = dataplane.NewServer(dataplane.ServerConfig{
 		Identity: who, Requests: requests{c}, Streams: streams{c}, Strangers: strangers{c},
-		Member: c.isMember, Epoch: c.epoch, OtherGeneration: c.otherGeneration, Clocks: c.clocks, Logger: c.n.log,
+		Member: c.isMember, Epoch: c.epoch, OtherGeneration: c.otherGeneration, Clocks: c.clocks, Cork: c.cork, Logger: c.n.log,
 	})
 	timing := metadata.LAN
 	if c.n.cfg.OneMachine {
@@ -118,7 +120,7 @@ func (c *core) open(first *metadata.State) error {
 	c.router = dataplane.NewRouter(dataplane.RouterConfig{
 		Self: c.self.ID, Rings: rings{c}, Local: c.vnodes, Peers: c.peers, Up: c.live.MaybeUp, Held: c.vnodes.Held, Buckets: c.bucket, Logger: c.n.log,
 		Members: func() []ring.NodeID { return append(c.others(), c.self.ID) },
-		Repairs: c.vnodes, Draining: c.isDraining,
+		Repairs: c.vnodes, Draining: c.isDraining, Cork: c.cork,
 	})
 	c.tasks.Go(c.keepInTouch)
 	c.tasks.Go(c.watchState)

@@ -18,10 +18,11 @@ type Client struct {
 	ctx    context.Context // done when the Client closes
 	cancel context.CancelFunc
 
-	view  atomic.Pointer[view] // what is known of the cluster; written by the learner only
-	epoch atomic.Uint64        // the newest that any answer named
-	wake  chan struct{}        // of size 1: the learner has something to do
-	calls sync.Pool            // of *call
+	view   atomic.Pointer[view] // what is known of the cluster; written by the learner only
+	epoch  atomic.Uint64        // the newest that any answer named
+	wake   chan struct{}        // of size 1: the learner has something to do
+	calls  sync.Pool            // of *call
+	gather gatherer
 
 	mu     sync.Mutex // held to add or remove a link, and to close
 	links  map[*link]struct{}

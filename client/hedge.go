@@ -54,8 +54,7 @@ func conclusive(code wire.Code) bool {
 // hand gives the answer to request id to whoever waits for it; if nobody does it is lost.
 func (l *link) hand(id uint64, a answer) {
 	l.mu.Lock()
-	c := l.calls[id]
-	delete(l.calls, id)
+	c := l.takeCall(id)
 	l.mu.Unlock()
 	if c != nil {
 		c.done <- a

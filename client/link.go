@@ -1,14 +1,13 @@
 package client
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"net"
-	"runtime"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/ringcore/ringcore/dataplane/wire"
@@ -16,16 +15,16 @@ import (
 
 // Bounds of one connection.
 const (
-	linkInFlight     = 1000 // requests without an answer; further ones wait. A node takes 1024.
-	linkReadBuffer   = 64 << 10
+	linkInFlight     = 1000    // requests without an answer; further ones wait. A node takes 1024.
 	linkKeepBuffer   = 1 << 20 // a longer write buffer is not kept
 	linkWriteTimeout = 30 * time.Second
 	linkWriteWaited  = 5 * time.Millisecond // a longer write waited until the node's side took something
 	linkWritePiece   = 128 << 10            // of a long batch, is given to the kernel at once
 )
 
-// link is a connection to one node, shared by all callers: one goroutine writes
-// whatever has gathered in one call, another reads and hands out the answers.
+// link is a connection to one node, shared by all callers: one of them writes whatever
+// has gathered in one system call, see gatherer, or the writer's goroutine does what
+// would block; another goroutine reads and hands out the answers.
 type link struct {
 	nc     net.Conn
 	client *Client
@@ -34,18 +33,30 @@ type link struct {
 	heard  atomic.Bool   // the node has given a sign of life since the tender last looked
 	quiet  int           // how often the tender has found none in a row; its own
 
-	mu    sync.Mutex // held to queue a frame or look up a call, never across I/O
-	more  sync.Cond  // there is something to write, or the link is broken
-	queue []byte     // frames to be written
-	calls map[uint64]*call
-	last  uint64 // id of the newest request
-	err   error  // why the link is broken; set once
+	raw     syscall.RawConn // nil if nc is none of the system's
+	putOnce func(fd uintptr) bool
+	attempt []byte // putOnce writes it; theirs who writes, like the next
+	went    int
+
+	mu      sync.Mutex // held to queue a frame or look up a call, never across I/O
+	more    sync.Cond  // due, or the link is broken
+	queue   []byte     // frames to be written
+	rest    []byte     // taken, and not written: it comes before queue
+	spare   []byte     // for queue, when that is taken
+	writing bool       // somebody writes
+	kept    bool       // somebody is to write, a reader or the writer
+	due     bool       // the writer is
+	calls   map[uint64]*call
+	queries int    // of calls
+	last    uint64 // id of the newest request
+	err     error  // why the link is broken; set once
 }
 
 // call waits for one answer. It is used again and again; whoever has taken it
 // from the pool puts it back when nobody else can send to done any more.
 type call struct {
 	done  chan answer // of size 1, so that the reader never blocks
+	query bool
 	timer *time.Timer
 	body  []byte // the encoded request
 }
@@ -72,6 +83,11 @@ func newCall() *call {
 func newLink(c *Client, p *peer, nc net.Conn) *link {
 	l := &link{nc: nc, client: c, peer: p, slots: make(chan struct{}, linkInFlight), calls: map[uint64]*call{}}
 	l.more.L = &l.mu
+	if s, ok := nc.(syscall.Conn); ok {
+		if raw, err := s.SyscallConn(); err == nil {
+			l.raw, l.putOnce = raw, l.once
+		}
+	}
 	return l
 }
 
@@ -147,35 +163,65 @@ func (l *link) release(c *call) {
 	l.client.calls.Put(c)
 }
 
-// send queues the request that c holds.
+// send queues the request that c holds, and writes it unless somebody else is about to.
 func (l *link) send(h *wire.Header, c *call) (id uint64, err error) {
 	l.mu.Lock()
-	defer l.mu.Unlock()
 	if l.err != nil {
+		defer l.mu.Unlock()
 		return 0, fmt.Errorf("%w: %w", errUnsent, l.err)
 	}
-	l.enqueue(h, c.body)
+	c.query = h.Op == wire.OpQuery
+	write := l.enqueue(h, c.body, c.query && l.queries >= gatherFrom)
 	l.calls[h.ID] = c
+	if c.query {
+		l.queries++
+	}
+	l.mu.Unlock()
+	if write {
+		l.flush()
+	}
 	return h.ID, nil
 }
 
-// enqueue gives a frame its number and queues it. l.mu is held.
-func (l *link) enqueue(h *wire.Header, body []byte) {
+// enqueue gives a frame its number and queues it. It reports whether it is on the caller
+// to write it. One that lingers waits for the reader. l.mu is held.
+func (l *link) enqueue(h *wire.Header, body []byte, linger bool) (write bool) {
 	l.last++
 	h.ID, h.Sent = l.last, wire.SentAt(time.Since(l.client.born))
-	if len(l.queue) == 0 {
-		l.more.Signal()
-	}
+	first := len(l.queue) == 0
 	l.queue = wire.AppendFrame(l.queue, h, body)
+	switch {
+	case l.kept:
+	case linger && len(l.queue) < gatherBytes:
+		if first {
+			l.client.gather.linger(l)
+		}
+	default:
+		l.kept = l.client.gather.keep(l)
+		return !l.kept
+	}
+	return false
+}
+
+// takeCall removes a call, for an answer or because it is given up; nil if it is gone.
+// l.mu is held.
+func (l *link) takeCall(id uint64) *call {
+	c := l.calls[id]
+	if c == nil {
+		return nil
+	}
+	delete(l.calls, id)
+	if c.query {
+		l.queries--
+	}
+	return c
 }
 
 // forget gives up on an answer; false if it has been handed out already.
 func (l *link) forget(id uint64) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	_, ok := l.calls[id]
-	delete(l.calls, id)
-	return ok
+	return l.takeCall(id) != nil
 }
 
 // broken reports whether no request can be sent any more.
@@ -195,7 +241,7 @@ func (l *link) fail(err error) {
 	l.err = err
 	calls := l.calls
 	l.calls = nil
-	l.queue = nil
+	l.queue, l.rest, l.spare = nil, nil, nil
 	l.more.Signal()
 	l.mu.Unlock()
 	_ = l.nc.Close() // wakes reader and writer
@@ -206,35 +252,51 @@ func (l *link) fail(err error) {
 
 // write is the writer's goroutine.
 func (l *link) write() {
-	var spare []byte
 	for {
-		l.mu.Lock()
-		for len(l.queue) == 0 && l.err == nil {
-			l.more.Wait()
-		}
-		l.mu.Unlock()
-		runtime.Gosched() // callers that are ready to run add their requests to this batch
-		l.mu.Lock()
-		if l.err != nil {
-			l.mu.Unlock()
+		batch, ok := l.take()
+		if !ok {
 			return
 		}
-		batch := l.queue
-		l.queue = spare[:0]
-		l.mu.Unlock()
-		if err := l.put(batch); err != nil {
+		if err := l.put(batch[l.try(batch):]); err != nil {
 			l.fail(fmt.Errorf("write to %s: %w", l.peer.name, err))
 			return
 		}
-		if spare = batch; cap(spare) > linkKeepBuffer {
-			spare = nil
+		l.mu.Lock()
+		l.wroteLocked(batch, len(batch))
+		l.mu.Unlock()
+	}
+}
+
+// take waits until there is something for the writer, and takes it; false if the link is
+// broken.
+func (l *link) take() ([]byte, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for l.err == nil {
+		switch {
+		case !l.due || l.writing:
+			l.more.Wait()
+		case l.rest != nil:
+			batch := l.rest
+			l.rest, l.writing = nil, true
+			l.due = len(l.queue) > 0
+			l.kept = l.due
+			return batch, true
+		case len(l.queue) == 0:
+			l.due, l.kept = false, false
+		default:
+			return l.takeLocked(), true
 		}
 	}
+	return nil, false
 }
 
 // put gives batch to the kernel, a long one in pieces: one that had to wait and was taken
 // in the end is a sign of life, on a slow link perhaps the only one for a while.
 func (l *link) put(batch []byte) error {
+	if len(batch) == 0 {
+		return nil
+	}
 	for len(batch) > 0 {
 		piece := batch[:min(len(batch), linkWritePiece)]
 		begun := time.Now()
@@ -248,7 +310,7 @@ func (l *link) put(batch []byte) error {
 			l.heard.Store(true)
 		}
 	}
-	return nil
+	return l.nc.SetWriteDeadline(time.Time{}) // try keeps to it too
 }
 
 // Read notes that the node was heard; one call brings many answers.
@@ -262,8 +324,19 @@ func (l *link) Read(p []byte) (int, error) {
 
 // read is the reader's goroutine.
 func (l *link) read() {
-	frames := wire.NewReader(bufio.NewReaderSize(l, linkReadBuffer), wire.MaxBody)
+	frames := wire.NewReader(l, wire.MaxBody)
+	n := 0 // answers handed out since it has begun to; nobody writes meanwhile
+	end := func() {
+		if n > 0 {
+			n = 0
+			l.client.gather.release(l)
+		}
+	}
+	defer end()
 	for {
+		if n == gatherMost || !frames.Ready() {
+			end()
+		}
 		f, err := frames.Read()
 		if err == nil && f.Kind != wire.KindReply {
 			err = fmt.Errorf("a frame of kind %d where a reply was expected", f.Kind)
@@ -271,6 +344,9 @@ func (l *link) read() {
 		if err != nil {
 			l.fail(fmt.Errorf("read from %s: %w", l.peer.name, err))
 			return
+		}
+		if n++; n == 1 {
+			l.client.gather.hold()
 		}
 		l.client.noteEpoch(f.Epoch)
 		l.hand(f.ID, answer{frame: f})

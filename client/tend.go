@@ -83,8 +83,8 @@ func (l *link) tick(waits bool) {
 func (l *link) ping() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.err == nil {
-		l.enqueue(&wire.Header{Kind: wire.KindRequest, Op: wire.OpPing}, nil)
+	if l.err == nil && l.enqueue(&wire.Header{Kind: wire.KindRequest, Op: wire.OpPing}, nil, false) {
+		l.dueLocked()
 	}
 }
 

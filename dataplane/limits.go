@@ -17,6 +17,7 @@ const (
 	maxStrangerBody = 1 << 20 // bytes of a request of a node that is no member
 
 	maxQueued           = 16 << 20  // bytes that wait to be written; one frame may go past it
+	maxLinger           = 64 << 10  // of the same: no frame lingers behind so many
 	maxChunksQueued     = 256 << 10 // of the same, when a chunk of a long answer is to be added
 	maxPeerQueued       = 64 << 20  // of the same, to or from a peer
 	maxRequestBytes     = 64 << 20  // bytes of the requests under way on an accepted connection

@@ -1,7 +1,6 @@
 package dataplane
 
 import (
-	"bufio"
 	"fmt"
 	"net"
 	"sync"
@@ -17,7 +16,13 @@ type call struct {
 	done     func(wire.Frame, error)
 	deadline time.Duration // on the Peers' clock; 0 for none
 	taken    uint64        // how often the outbox had been taken when the call was queued
+	read     bool          // an OpRead
 }
+
+// lingerFrom is how many reads are under way to a peer when the next ones wait for their
+// answers: what gathers meanwhile goes in one system call and wakes the peer once, and
+// what it answers wakes this node once.
+const lingerFrom = 4
 
 // link is a live connection to a peer: requests out, answers in. An entry of
 // pending is removed by whoever calls its done, so that this happens once.
@@ -33,6 +38,7 @@ type link struct {
 	mu      sync.Mutex // held for a few instructions, never while done is called
 	id      uint64     // the last request's
 	pending map[uint64]call
+	reads   int // of pending
 	pinging bool
 	closed  bool
 	why     error // why this side ended the connection, if it did
@@ -52,11 +58,15 @@ func (l *link) send(h *wire.Header, body []byte, c call) *wire.Error {
 	}
 	l.id++
 	h.ID = l.id
-	c.taken = l.out.taken.Load()
+	c.taken, c.read = l.out.taken.Load(), h.Op == wire.OpRead
 	l.pending[h.ID] = c
+	linger := c.read && l.reads >= lingerFrom
+	if c.read {
+		l.reads++
+	}
 	l.mu.Unlock()
 
-	err := l.out.offer(h, body)
+	err := l.out.offer(h, body, linger)
 	if err == nil {
 		return nil
 	}
@@ -74,6 +84,9 @@ func (l *link) remove(id uint64) (call, bool) {
 	defer l.mu.Unlock()
 	c, ok := l.pending[id]
 	delete(l.pending, id)
+	if c.read {
+		l.reads--
+	}
 	return c, ok
 }
 
@@ -114,9 +127,10 @@ func (l *link) Read(p []byte) (int, error) {
 }
 
 func (l *link) read() error {
-	frames := wire.NewReader(bufio.NewReaderSize(l, readBuffer), wire.MaxBody)
+	batch := batch{cork: l.out.cork, frames: wire.NewReader(l, wire.MaxBody), also: l.out}
+	defer batch.end()
 	for {
-		f, err := frames.Read()
+		f, err := batch.next()
 		if err != nil {
 			return fmt.Errorf("read answer: %w", err)
 		}
@@ -157,6 +171,9 @@ func (l *link) expire(now time.Duration) {
 		if c.deadline != 0 && c.deadline <= now {
 			late = append(late, c)
 			delete(l.pending, id)
+			if c.read {
+				l.reads--
+			}
 		}
 	}
 	l.mu.Unlock()

@@ -17,11 +17,11 @@ func TestOutboxBounds(t *testing.T) {
 		c, other := net.Pipe()
 		defer other.Close()
 		defer c.Close()
-		o := newOutbox(c, 10_000)
+		o := newOutbox(c, nil, 10_000)
 		h := &wire.Header{Kind: wire.KindReply}
 		long := make([]byte, shortAnswer+1)
 		offered := 0
-		for o.offer(h, long) == nil {
+		for o.offer(h, long, false) == nil {
 			offered++
 		}
 		if offered != 3 || !o.full.Load() { // the third goes past it
@@ -42,19 +42,20 @@ func TestOutboxBounds(t *testing.T) {
 		if len(waited) != 0 {
 			t.Fatal("did not wait")
 		}
-		if batch, ok := o.take(nil); !ok || len(batch) < 10*len(long) || o.full.Load() {
+		if batch, ok := o.take(); !ok || len(batch) < 10*len(long) || o.full.Load() {
 			t.Fatalf("took %d bytes", len(batch))
 		}
 		if err := errors.Join(<-waited, <-waited); err != nil {
 			t.Fatal(err)
 		}
 		o.close()
-		for _, queue := range []func(*wire.Header, []byte) error{o.offer, o.force, o.wait} {
+		offer := func(h *wire.Header, body []byte) error { return o.offer(h, body, true) }
+		for _, queue := range []func(*wire.Header, []byte) error{offer, o.force, o.wait} {
 			if err := queue(h, long); err != errClosed {
 				t.Fatalf("after close: %v", err)
 			}
 		}
-		if _, ok := o.take(nil); ok {
+		if _, ok := o.take(); ok {
 			t.Fatal("a closed outbox gives frames")
 		}
 	})

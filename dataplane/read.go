@@ -14,6 +14,9 @@ import (
 // hedgeAfter is how long a replica may take before another one is asked too.
 const hedgeAfter = 30 * time.Millisecond
 
+// readTurn is how many reads in a row ask the same peers first: those of a batch go together.
+const readTurn = 64
+
 // read is one attempt at a query by its coordinator. It asks as many readable
 // slots as must answer, this node first, and one more for each that fails or is slow.
 // A sloppy one asks fallbacks last, for what they hold for slots that are down.
@@ -43,7 +46,6 @@ type read struct {
 	news     ring.Epoch
 	newsFrom ring.NodeID
 	closed   bool
-	timer    *time.Timer
 }
 
 // read coordinates a query from slot me.
@@ -78,7 +80,9 @@ func (o *operation) read(me int) {
 	}
 	q.want = q.need
 	q.pump()
-	q.hedge(false)
+	if q.waits() {
+		o.r.hedges.add(q)
+	}
 }
 
 // choose fills order with this node and the other readable slots that are up,
@@ -88,7 +92,7 @@ func (q *read) choose() (readable int) {
 	q.order[0], q.n = uint8(q.me), 1
 	start := 0
 	if k > 2 {
-		start = int(q.o.r.turn.Add(1) % uint32(k))
+		start = int(q.o.r.turn.Add(1) / readTurn % uint32(k))
 	}
 	for j := range k {
 		i := (start + j) % k
@@ -176,25 +180,22 @@ func (q *read) encoded() []byte {
 	return q.body
 }
 
-// hedge asks one more replica if some are slow, and sets the clock for the next one.
-func (q *read) hedge(slow bool) {
+// waits reports whether another replica could be asked if those that were are slow.
+func (q *read) waits() bool {
 	q.mu.Lock()
+	defer q.mu.Unlock()
+	return !q.closed && q.next < q.n
+}
+
+// slow has one more replica asked, unless there is no need or none left.
+func (q *read) slow() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
 	if q.closed || q.next == q.n {
-		q.mu.Unlock()
-		return
+		return false
 	}
-	if q.timer == nil {
-		q.timer = time.AfterFunc(hedgeAfter, func() { q.hedge(true) })
-	} else {
-		q.timer.Reset(hedgeAfter)
-	}
-	if slow {
-		q.want++
-	}
-	q.mu.Unlock()
-	if slow {
-		q.pump()
-	}
+	q.want++
+	return true
 }
 
 // answered takes the answer for slot i, of its node or a fallback.
@@ -280,9 +281,6 @@ func (q *read) fail(node ring.NodeID, code wire.Code, epoch ring.Epoch, body []b
 // with mu held, and releases it.
 func (q *read) close() {
 	q.closed = true
-	if q.timer != nil {
-		q.timer.Stop()
-	}
 	q.mu.Unlock()
 }
 

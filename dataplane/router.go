@@ -43,6 +43,7 @@ type RouterConfig struct {
 	Draining func(node ring.NodeID) bool
 	// Buckets tells the properties of a bucket, as Up may be called; nil if none has any.
 	Buckets        func(bucket string) wire.BucketProps
+	Cork           *Cork         // that of the node's connections; one of its own if nil
 	Logger         *slog.Logger  // slog.Default() if nil
 	DefaultTimeout time.Duration // of requests without a deadline; 5 s if zero
 }
@@ -66,10 +67,12 @@ type Router struct {
 	members func() []ring.NodeID
 	drain   func(node ring.NodeID) bool
 	buckets func(bucket string) wire.BucketProps
+	cork    *Cork
 	log     *slog.Logger
 	timeout time.Duration
 
 	repairs readRepair
+	hedges  hedges
 
 	turn   atomic.Uint32 // spreads requests over equal nodes
 	last   atomic.Bool   // see LastCalls
@@ -93,6 +96,9 @@ func NewRouter(c RouterConfig) *Router {
 	}
 	if c.DefaultTimeout <= 0 {
 		c.DefaultTimeout = defaultTimeout
+	}
+	if c.Cork == nil {
+		c.Cork = NewCork()
 	}
 	if c.Held == nil {
 		c.Held = func(ring.NodeID, uint32, ring.Partition) bool { return false }
@@ -118,7 +124,7 @@ func NewRouter(c RouterConfig) *Router {
 	}
 	r := &Router{
 		self: c.Self, rings: c.Rings, local: c.Local, peers: c.Peers, open: c.OpenStream, up: c.Up, away: c.Away, held: c.Held, members: c.Members, drain: c.Draining, buckets: c.Buckets,
-		log: c.Logger, timeout: c.DefaultTimeout,
+		cork: c.Cork, log: c.Logger, timeout: c.DefaultTimeout,
 	}
 	r.repairs.r, r.repairs.rec = r, c.Repairs
 	r.stop, r.cancel = context.WithCancel(context.Background())
@@ -273,7 +279,7 @@ func (r *Router) wait(ctx context.Context, op wire.Op, service string, call wire
 	end, _ := ctx.Deadline()
 	answer := make(chan result, 1)
 	r.Do(op, wire.ServiceID(service), call, 0, early(end), func(code wire.Code, epoch uint64, body []byte) {
-		answer <- result{code, epoch, body}
+		answer <- result{code, epoch, body, true}
 	})
 	select {
 	case a := <-answer:
@@ -296,6 +302,7 @@ type result struct {
 	code  wire.Code
 	epoch uint64
 	body  []byte
+	there bool
 }
 
 func (a *result) reply() ([]byte, error) {

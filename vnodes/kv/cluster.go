@@ -16,6 +16,9 @@ type Cluster interface {
 	Command(ctx context.Context, service string, call wire.Call) ([]byte, error)
 	// Query routes a query, which may be answered by several replicas and resolved.
 	Query(ctx context.Context, service string, call wire.Call) ([]byte, error)
+	// Queries runs several queries at once and waits for all, in ctx's time or the node's
+	// own; then it tells each in order. The calls must not change before it returns.
+	Queries(ctx context.Context, service string, calls []wire.Call, each func(i int, reply []byte, err error))
 	// Cover runs a coverage query over all partitions, from r slots of each. It calls
 	// emit from one goroutine at a time, with items of a partition in key order and
 	// without deleted ones; the slices are valid only during the call. An error of

@@ -73,6 +73,19 @@ func (f *fakeCluster) vnode(p ring.Partition) vnode {
 	return vnode{partition: p, node: f.ring.Owner(p), siblings: f.siblings, now: func() time.Time { return clock }}
 }
 
+// Queries runs the calls at the same time, as a cluster does.
+func (f *fakeCluster) Queries(ctx context.Context, service string, calls []wire.Call, each func(int, []byte, error)) {
+	replies, errs := make([][]byte, len(calls)), make([]error, len(calls))
+	var wg sync.WaitGroup
+	for i := range calls {
+		wg.Go(func() { replies[i], errs[i] = f.Query(ctx, service, calls[i]) })
+	}
+	wg.Wait()
+	for i := range calls {
+		each(i, replies[i], errs[i])
+	}
+}
+
 func (f *fakeCluster) call(ctx context.Context, op wire.Op, c *wire.Call, run func(vnode, *fakeTx) ([]byte, error)) ([]byte, error) {
 	if f.before != nil {
 		f.before(ctx, c)

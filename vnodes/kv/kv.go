@@ -50,6 +50,44 @@ func (k *KV) Get(ctx context.Context, bucket string, key []byte, o Options) (Obj
 	return k.read(ctx, bucket, key, codec.QueryGet, o)
 }
 
+// GetAll reads several keys at once, for which it costs less than as many Gets. each is
+// told of them in order.
+func (k *KV) GetAll(ctx context.Context, bucket string, keys [][]byte, o Options, each func(i int, obj Object, err error)) {
+	if o.Timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, o.Timeout)
+		defer cancel()
+	}
+	body, calls := codec.AppendQuery(nil, codec.QueryGet), make([]wire.Call, 0, len(keys))
+	wrong := map[int]error{}
+	for i, key := range keys {
+		if err := codec.CheckKey(bucket, key); err != nil {
+			wrong[i] = err
+			continue
+		}
+		calls = append(calls, wire.Call{Bucket: bucket, Key: key, Quorum: o.R, Primary: o.PR, Flags: o.flags(), Body: body})
+	}
+	next := 0
+	refused := func() {
+		for ; next < len(keys) && wrong[next] != nil; next++ {
+			each(next, Object{}, wrong[next])
+		}
+	}
+	k.cluster.Queries(ctx, codec.Service, calls, func(_ int, reply []byte, err error) {
+		refused()
+		var obj Object
+		if err == nil {
+			var r codec.Result
+			if r, err = codec.ParseResult(reply); err == nil {
+				obj, err = found(&r)
+			}
+		}
+		each(next, obj, err)
+		next++
+	})
+	refused()
+}
+
 // Stat is Get without the value.
 func (k *KV) Stat(ctx context.Context, bucket string, key []byte, o Options) (Object, error) {
 	return k.read(ctx, bucket, key, codec.QueryStat, o)

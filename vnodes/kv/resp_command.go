@@ -70,6 +70,21 @@ func respCommands() map[string]*respCommand {
 	return m
 }
 
+// command finds a command by its name in any case; nil if there is none.
+func (s *respServer) command(name []byte) *respCommand {
+	var lower [16]byte // longer than all
+	if len(name) > len(lower) {
+		return nil
+	}
+	for i, b := range name {
+		if 'A' <= b && b <= 'Z' {
+			b += 'a' - 'A'
+		}
+		lower[i] = b
+	}
+	return s.commands[string(lower[:len(name)])]
+}
+
 func (c *respCommand) takes(args int) bool {
 	return args == c.arity || c.arity < 0 && args >= -c.arity
 }

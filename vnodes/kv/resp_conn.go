@@ -6,9 +6,11 @@ import (
 	"errors"
 	"io"
 	"net"
-	"strings"
+	"slices"
 	"sync"
 	"time"
+
+	"github.com/ringcore/ringcore/vnodes/kv/codec"
 )
 
 // Bounds of a group of commands that are read before the first is answered.
@@ -27,8 +29,11 @@ type respConn struct {
 	id  int64
 
 	batch []*respCall // read and not yet answered
+	keys  [][]byte    // getAll's, for use again
 	bytes int         // of their arguments
 	out   []byte      // answers not yet written
+
+	writeBy time.Time // the deadline for writing: half to one respWriteTimeout ahead
 
 	proto   int    // 2 or 3; changed only by a command that runs alone
 	name    string // as proto
@@ -89,7 +94,7 @@ func (c *respConn) read() error {
 		if len(args) == 0 {
 			continue
 		}
-		call := &respCall{ctx: c.srv.ctx, conn: c, args: args, cmd: c.srv.commands[strings.ToLower(string(args[0]))]}
+		call := &respCall{ctx: c.srv.ctx, conn: c, args: args, cmd: c.srv.command(args[0])}
 		c.batch = append(c.batch, call)
 		for _, a := range args {
 			c.bytes += len(a)
@@ -125,7 +130,11 @@ func (c *respConn) write() error {
 	if len(c.out) == 0 {
 		return nil
 	}
-	err := c.nc.SetWriteDeadline(time.Now().Add(respWriteTimeout))
+	var err error
+	if now := time.Now(); c.writeBy.Sub(now) < respWriteTimeout/2 { // not for each write: it costs
+		c.writeBy = now.Add(respWriteTimeout)
+		err = c.nc.SetWriteDeadline(c.writeBy)
+	}
 	if err == nil {
 		_, err = c.nc.Write(c.out)
 	}
@@ -142,6 +151,9 @@ func (c *respConn) write() error {
 func runnable(calls []*respCall) int {
 	if len(calls) == 1 || calls[0].access() == respAlone {
 		return 1
+	}
+	if !slices.ContainsFunc(calls, func(c *respCall) bool { return c.access() != respRead }) {
+		return len(calls)
 	}
 	written := map[string]bool{} // keys touched so far; true if written
 	for i, call := range calls {
@@ -161,9 +173,25 @@ func runnable(calls []*respCall) int {
 	return len(calls)
 }
 
-// run runs calls at once, waits for them and collects their answers.
+// run runs calls at once, waits for them and collects their answers. Plain reads, which
+// a pipeline mostly has, go together; each of the others has a goroutine of its own.
 func (c *respConn) run(calls []*respCall) {
 	c.srv.served.Add(int64(len(calls)))
+	var gets, others []*respCall
+	for i, call := range calls {
+		switch {
+		case call.isGet() && i == len(gets):
+			gets = calls[:i+1]
+		case call.isGet():
+			gets = append(gets[:len(gets):len(gets)], call)
+		default:
+			others = append(others, call)
+		}
+	}
+	if len(others) == 0 {
+		c.getAll(gets, true)
+		return
+	}
 	if len(calls) == 1 {
 		call := calls[0]
 		call.reply = reply{b: c.out, proto: c.proto}
@@ -172,12 +200,68 @@ func (c *respConn) run(calls []*respCall) {
 		return
 	}
 	var wg sync.WaitGroup
-	for _, call := range calls {
+	for _, call := range others {
 		call.proto = c.proto
 		wg.Go(call.do)
 	}
+	c.getAll(gets, false)
 	wg.Wait()
 	for _, call := range calls {
 		c.out = append(c.out, call.b...)
 	}
+}
+
+// isGet reports whether the call is a well-formed GET.
+func (c *respCall) isGet() bool {
+	return c.cmd != nil && c.cmd.name == "get" && c.cmd.takes(len(c.args))
+}
+
+// getAll runs GETs, as many at a time as the server has slots to spare, and one in any
+// case. The answers are left in the calls, or go behind those of the connection.
+func (c *respConn) getAll(calls []*respCall, direct bool) {
+	keys := c.keys[:0]
+	for len(calls) > 0 {
+		slots := c.srv.slots
+		select {
+		case slots <- struct{}{}:
+		case <-c.srv.ctx.Done(): // the connection is about to be closed: this ends at once
+			slots = nil
+		}
+		keys = append(keys[:0], calls[0].args[1])
+	more:
+		for len(keys) < len(calls) && slots != nil {
+			select {
+			case slots <- struct{}{}:
+				keys = append(keys, calls[len(keys)].args[1])
+			default:
+				break more
+			}
+		}
+		c.srv.kv.GetAll(c.srv.ctx, codec.DefaultBucket, keys, Options{}, func(i int, obj Object, err error) {
+			call := calls[i]
+			call.proto = c.proto
+			if direct {
+				call.b = c.out
+			}
+			switch {
+			case err == nil:
+				call.value(&obj)
+			case errors.Is(err, ErrNotFound):
+				call.null()
+			default:
+				call.fail(err)
+			}
+			if direct {
+				c.out = call.b
+			}
+		})
+		for range keys {
+			if slots != nil {
+				<-slots
+			}
+		}
+		calls = calls[len(keys):]
+	}
+	clear(keys)
+	c.keys = keys
 }
