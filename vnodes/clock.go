@@ -6,6 +6,7 @@ import (
 	"math"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ringcore/ringcore/metadata/ring"
@@ -57,6 +58,8 @@ type Clock struct {
 	node    uint64
 	now     func() time.Time
 	reserve Reserver
+
+	reserved atomic.Uint64 // as ceiling, for those who only look
 
 	mu       sync.Mutex // never held while a ceiling is made durable
 	last     uint64     // the highest time issued or observed
@@ -156,6 +159,7 @@ func (c *Clock) startReserving(t uint64) {
 		defer c.mu.Unlock()
 		if err == nil {
 			c.ceiling = max(c.ceiling, ceiling)
+			c.reserved.Store(c.ceiling)
 		} else {
 			r.err = fmt.Errorf("reserve time: %w", err)
 		}

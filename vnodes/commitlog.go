@@ -29,6 +29,7 @@ type commitLog struct {
 	log    *slog.Logger
 
 	durable atomic.Uint64 // durableEnd
+	gather  gathering     // the writer's
 
 	mu       sync.Mutex // held for memory operations only, never over I/O
 	work     sync.Cond  // the writer waits for groups, or for the end
@@ -192,7 +193,7 @@ func (l *commitLog) write() {
 			}
 			last = g.segment
 			if err == nil {
-				err = g.commit()
+				err = l.commit(g)
 			}
 			if err != nil {
 				err = l.fail(err)
@@ -214,16 +215,28 @@ func (l *commitLog) take() []*group {
 	for len(l.groups) == 0 && !l.closed {
 		l.work.Wait()
 	}
+	if d := l.gather.wait(); d > 0 && !l.closed {
+		l.mu.Unlock()
+		doze(d)
+		l.mu.Lock()
+	}
 	groups := l.groups
 	l.groups = nil
+	n := 0
+	for _, g := range groups {
+		n += len(g.acks)
+	}
+	l.gather.took(n, time.Now())
 	return groups
 }
 
 // commit makes the group durable.
-func (g *group) commit() error {
+func (l *commitLog) commit(g *group) error {
 	if len(g.buf) == 0 {
 		return nil
 	}
+	begun := time.Now()
+	defer func() { l.gather.synced(time.Since(begun)) }()
 	if _, err := g.segment.file.WriteAt(g.buf, g.offset); err != nil {
 		return fmt.Errorf("write to the commit log: %w", err)
 	}
