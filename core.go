@@ -82,13 +82,14 @@ func (c *core) open(first *metadata.State) error {
 	c.book = openBook(filepath.Join(dir, "peers.json"), c.n.log)
 	c.live = dataplane.NewLiveness(c.self.ID)
 	c.clocks = dataplane.NewClocks(c.n.cfg.Now)
+	cork := dataplane.NewCork()
 	c.peers = dataplane.NewPeers(dataplane.PeersConfig{
 		Identity: who, Resolve: c.resolve, Liveness: c.live, Members: c.others, Epoch: c.epoch,
-		SawEpoch: c.sawEpoch, Clocks: c.clocks, Logger: c.n.log,
+		SawEpoch: c.sawEpoch, Clocks: c.clocks, Cork: cork, Logger: c.n.log,
 	})
 	c.server = dataplane.NewServer(dataplane.ServerConfig{
 		Identity: who, Requests: requests{c}, Streams: streams{c}, Strangers: strangers{c},
-		Member: c.isMember, Epoch: c.epoch, OtherGeneration: c.otherGeneration, Clocks: c.clocks, Logger: c.n.log,
+		Member: c.isMember, Epoch: c.epoch, OtherGeneration: c.otherGeneration, Clocks: c.clocks, Cork: cork, Logger: c.n.log,
 	})
 	timing := metadata.LAN
 	if c.n.cfg.OneMachine {

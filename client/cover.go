@@ -1,7 +1,6 @@
 package client
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -120,7 +119,7 @@ func (q *coverQuery) ask(ctx context.Context, v *view, p *peer) (wire.CoverEnd, 
 	if err := q.send(ctx, nc, v); err != nil {
 		return end, fmt.Errorf("ask %s: %w", p.name, err)
 	}
-	frames := wire.NewReader(bufio.NewReaderSize(nc, linkReadBuffer), wire.MaxBody)
+	frames := wire.NewReader(nc, wire.MaxBody)
 	for {
 		f, err := frames.Read()
 		if err != nil {

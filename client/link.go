@@ -1,7 +1,6 @@
 package client
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -16,8 +15,7 @@ import (
 
 // Bounds of one connection.
 const (
-	linkInFlight     = 1000 // requests without an answer; further ones wait. A node takes 1024.
-	linkReadBuffer   = 64 << 10
+	linkInFlight     = 1000    // requests without an answer; further ones wait. A node takes 1024.
 	linkKeepBuffer   = 1 << 20 // a longer write buffer is not kept
 	linkWriteTimeout = 30 * time.Second
 	linkWriteWaited  = 5 * time.Millisecond // a longer write waited until the node's side took something
@@ -262,7 +260,7 @@ func (l *link) Read(p []byte) (int, error) {
 
 // read is the reader's goroutine.
 func (l *link) read() {
-	frames := wire.NewReader(bufio.NewReaderSize(l, linkReadBuffer), wire.MaxBody)
+	frames := wire.NewReader(l, wire.MaxBody)
 	for {
 		f, err := frames.Read()
 		if err == nil && f.Kind != wire.KindReply {

@@ -1,7 +1,6 @@
 package dataplane
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -55,16 +54,20 @@ func (c *conn) serve(cancel context.CancelFunc) error {
 }
 
 func (c *conn) read() error {
-	frames := wire.NewReader(bufio.NewReaderSize(c.c, readBuffer), c.maxBody)
+	batch := batch{cork: c.out.cork, frames: wire.NewReader(c.c, c.maxBody)}
+	defer batch.end()
 	for {
-		f, err := frames.Read()
+		f, err := batch.next()
 		if err != nil {
 			return fmt.Errorf("read request: %w", err)
 		}
 		if err := c.take(f); err != nil {
 			return err
 		}
-		c.out.waitRoom() // who does not read its answers may not ask more
+		if c.out.full.Load() { // who does not read its answers may not ask more
+			batch.end()
+			c.out.waitRoom()
+		}
 	}
 }
 

@@ -1,7 +1,6 @@
 package dataplane
 
 import (
-	"bufio"
 	"fmt"
 	"net"
 	"sync"
@@ -114,9 +113,10 @@ func (l *link) Read(p []byte) (int, error) {
 }
 
 func (l *link) read() error {
-	frames := wire.NewReader(bufio.NewReaderSize(l, readBuffer), wire.MaxBody)
+	batch := batch{cork: l.out.cork, frames: wire.NewReader(l, wire.MaxBody)}
+	defer batch.end()
 	for {
-		f, err := frames.Read()
+		f, err := batch.next()
 		if err != nil {
 			return fmt.Errorf("read answer: %w", err)
 		}

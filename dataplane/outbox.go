@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/ringcore/ringcore/dataplane/wire"
@@ -18,25 +19,48 @@ var (
 )
 
 // outbox is what waits to be written to one connection. Any goroutine may queue
-// frames; run, on one goroutine, writes all that has gathered in one call and
-// then swaps the two buffers.
+// frames; one at a time writes all that has gathered in one call and then swaps the two
+// buffers. That is whoever lets go of the cork, as far as the kernel takes it at once;
+// what is left, and what is queued while nobody holds the cork, run writes on a goroutine
+// of its own.
 type outbox struct {
-	c     net.Conn
-	taken atomic.Uint64 // how often run has taken the queue; raised while mu is held
-	max   int           // bytes in the queue from which on it is full
-	full  atomic.Bool   // the queue is full; a hint, exact under mu
-	drain atomic.Bool   // a write has waited until the other side took something; whoever asks sets it back
+	c       net.Conn
+	cork    *Cork
+	raw     syscall.RawConn       // nil if c is none of the system's
+	put     func(fd uintptr) bool // writes attempt to fd, once; the writer's, like the next
+	attempt []byte
+	went    int
+	taken   atomic.Uint64 // how often the queue was taken; raised while mu is held
+	max     int           // bytes in the queue from which on it is full
+	full    atomic.Bool   // the queue is full; a hint, exact under mu
+	drain   atomic.Bool   // a write has waited until the other side took something; whoever asks sets it back
 
-	mu     sync.Mutex // held to copy a frame, never while writing
-	more   sync.Cond  // there is something to write, or closed
-	room   sync.Cond  // the queue was taken, or closed
-	queue  []byte
-	closed bool
+	mu      sync.Mutex // held to copy a frame, never while writing
+	more    sync.Cond  // due, or closed
+	room    sync.Cond  // the queue was taken, or closed
+	queue   []byte
+	rest    []byte // taken, and not written: it comes before queue
+	spare   []byte // for queue, when that is taken
+	writing bool   // somebody writes
+	due     bool   // run is to write: nobody else will
+	closed  bool
 }
 
-func newOutbox(c net.Conn, maxBytes int) *outbox {
-	o := &outbox{c: c, max: maxBytes}
+// newOutbox is for c; k may be nil.
+func newOutbox(c net.Conn, k *Cork, maxBytes int) *outbox {
+	if k == nil {
+		k = NewCork()
+	}
+	o := &outbox{c: c, cork: k, max: maxBytes}
 	o.more.L, o.room.L = &o.mu, &o.mu
+	if t, ok := c.(*tracked); ok {
+		c = t.Conn
+	}
+	if s, ok := c.(syscall.Conn); ok {
+		if raw, err := s.SyscallConn(); err == nil {
+			o.raw, o.put = raw, o.putOnce
+		}
+	}
 	return o
 }
 
@@ -91,32 +115,106 @@ func (o *outbox) append(h *wire.Header, body []byte) error {
 	if o.closed {
 		return errClosed
 	}
-	if len(o.queue) == 0 {
-		o.more.Signal()
-	}
+	first := len(o.queue) == 0
 	o.queue = wire.AppendFrame(o.queue, h, body)
 	if len(o.queue) >= o.max {
 		o.full.Store(true)
 	}
+	if first && !o.cork.keep(o) {
+		o.dueLocked()
+	}
 	return nil
+}
+
+// wake has run write what there is.
+func (o *outbox) wake() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.dueLocked()
+}
+
+func (o *outbox) dueLocked() {
+	o.due = true
+	o.more.Signal()
+}
+
+// flush writes what is queued as far as the kernel takes it at once; run does the rest.
+func (o *outbox) flush() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	switch {
+	case o.closed, len(o.queue) == 0:
+	case o.raw == nil, o.writing, o.rest != nil:
+		o.dueLocked()
+	default:
+		batch := o.takeLocked()
+		o.mu.Unlock()
+		n := o.try(batch)
+		o.mu.Lock()
+		o.wrote(batch, n)
+	}
+}
+
+// takeLocked takes the queue, to write it; wrote must follow. mu is held.
+func (o *outbox) takeLocked() []byte {
+	batch := o.queue
+	o.queue, o.spare = o.spare, nil
+	o.writing, o.due = true, false
+	o.taken.Add(1)
+	o.full.Store(false)
+	o.room.Broadcast()
+	return batch
+}
+
+// wrote notes that n bytes of batch were written. mu is held.
+func (o *outbox) wrote(batch []byte, n int) {
+	o.writing = false
+	switch {
+	case o.closed:
+	case n < len(batch):
+		o.rest, o.due = batch[n:], true
+	case cap(batch) <= keepBuffer:
+		o.spare = batch[:0]
+	}
+	if o.due {
+		o.more.Signal()
+	}
+}
+
+// try writes what the kernel takes at once, and returns how much that was: nothing also
+// if it fails, which the next write will tell.
+func (o *outbox) try(batch []byte) int {
+	if o.raw == nil {
+		return 0
+	}
+	o.attempt, o.went = batch, 0
+	_ = o.raw.Write(o.put)
+	o.attempt = nil
+	return o.went
+}
+
+func (o *outbox) putOnce(fd uintptr) bool {
+	if n, err := syscall.Write(int(fd), o.attempt); err == nil {
+		o.went = n
+	}
+	return true // whatever came of it: it is not to wait
 }
 
 // run writes until the outbox is closed, which is no error, or a write fails. It
 // closes the outbox in the end. One goroutine owns it.
 func (o *outbox) run() error {
 	defer o.close()
-	var spare []byte
 	for {
-		batch, ok := o.take(spare)
+		batch, ok := o.take()
 		if !ok {
 			return nil
 		}
-		if err := o.write(batch); err != nil {
+		if err := o.write(batch[o.try(batch):]); err != nil {
 			return err
 		}
-		if spare = batch[:0]; cap(spare) > keepBuffer {
-			spare = nil
-		}
+		o.mu.Lock()
+		o.wrote(batch, len(batch))
+		o.mu.Unlock()
 	}
 }
 
@@ -124,6 +222,9 @@ func (o *outbox) run() error {
 // taken in the end shows that the other side's kernel, at least, reads: on a slow link
 // that may be the only sign of life while a long frame is on its way.
 func (o *outbox) write(batch []byte) error {
+	if len(batch) == 0 {
+		return nil
+	}
 	for len(batch) > 0 {
 		piece := batch[:min(len(batch), writePiece)]
 		begun := time.Now()
@@ -137,32 +238,37 @@ func (o *outbox) write(batch []byte) error {
 			o.drain.Store(true)
 		}
 	}
-	return nil
+	return o.c.SetWriteDeadline(time.Time{}) // try keeps to it too
 }
 
-// take waits for frames and exchanges the queue for spare.
-func (o *outbox) take(spare []byte) ([]byte, bool) {
+// take waits until there is something for run to write, and takes it; wrote must follow.
+func (o *outbox) take() ([]byte, bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if len(o.queue) == 0 {
-		for len(o.queue) == 0 && !o.closed {
+	waited := false
+	for !o.closed {
+		switch {
+		case !o.due || o.writing:
 			o.more.Wait()
+			waited = true
+		case o.rest != nil:
+			batch := o.rest
+			o.rest, o.writing, o.due = nil, true, len(o.queue) > 0
+			return batch, true
+		case len(o.queue) == 0:
+			o.due = false
+		case waited:
+			// Whoever else is ready to send gets its turn before the system call: with
+			// many callers this makes one write of what would be many.
+			waited = false
+			o.mu.Unlock()
+			runtime.Gosched()
+			o.mu.Lock()
+		default:
+			return o.takeLocked(), true
 		}
-		// Whoever else is ready to send gets its turn before the system call: with
-		// many callers this makes one write of what would be many.
-		o.mu.Unlock()
-		runtime.Gosched()
-		o.mu.Lock()
 	}
-	if o.closed {
-		return nil, false
-	}
-	batch := o.queue
-	o.queue = spare
-	o.taken.Add(1)
-	o.full.Store(false)
-	o.room.Broadcast()
-	return batch, true
+	return nil, false
 }
 
 // close makes run end and every later frame fail. What is queued is lost.
@@ -170,7 +276,7 @@ func (o *outbox) close() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.closed = true
-	o.queue = nil
+	o.queue, o.rest, o.spare = nil, nil, nil
 	o.more.Broadcast()
 	o.room.Broadcast()
 }

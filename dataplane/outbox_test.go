@@ -17,7 +17,7 @@ func TestOutboxBounds(t *testing.T) {
 		c, other := net.Pipe()
 		defer other.Close()
 		defer c.Close()
-		o := newOutbox(c, 10_000)
+		o := newOutbox(c, nil, 10_000)
 		h := &wire.Header{Kind: wire.KindReply}
 		long := make([]byte, shortAnswer+1)
 		offered := 0
@@ -42,7 +42,7 @@ func TestOutboxBounds(t *testing.T) {
 		if len(waited) != 0 {
 			t.Fatal("did not wait")
 		}
-		if batch, ok := o.take(nil); !ok || len(batch) < 10*len(long) || o.full.Load() {
+		if batch, ok := o.take(); !ok || len(batch) < 10*len(long) || o.full.Load() {
 			t.Fatalf("took %d bytes", len(batch))
 		}
 		if err := errors.Join(<-waited, <-waited); err != nil {
@@ -54,7 +54,7 @@ func TestOutboxBounds(t *testing.T) {
 				t.Fatalf("after close: %v", err)
 			}
 		}
-		if _, ok := o.take(nil); ok {
+		if _, ok := o.take(); ok {
 			t.Fatal("a closed outbox gives frames")
 		}
 	})

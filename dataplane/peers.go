@@ -27,6 +27,7 @@ type PeersConfig struct {
 	Epoch   func() uint64 // of this node's ring, for headers that bring none
 	// SawEpoch is told the epoch of every answer, on the connection's reader: it must be cheap.
 	SawEpoch func(from ring.NodeID, epoch uint64)
+	Cork     *Cork        // that of the node's Server; one of its own if nil
 	Logger   *slog.Logger // slog.Default() if nil
 
 	DialTimeout time.Duration // for connecting and the hello together; 1s if 0
@@ -50,6 +51,9 @@ func (c PeersConfig) withDefaults() PeersConfig {
 	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()
+	}
+	if c.Cork == nil {
+		c.Cork = NewCork()
 	}
 	if c.Connect == nil {
 		c.Connect = dialTCP
@@ -256,7 +260,7 @@ func (p *Peers) list() []*peer {
 
 func (p *Peers) newLink(node ring.NodeID, c net.Conn) *link {
 	return &link{
-		node: node, c: c, out: newOutbox(c, maxPeerQueued), saw: p.cfg.SawEpoch, max: p.cfg.MaxInFlight,
+		node: node, c: c, out: newOutbox(c, p.cfg.Cork, maxPeerQueued), saw: p.cfg.SawEpoch, max: p.cfg.MaxInFlight,
 		pending: make(map[uint64]call),
 	}
 }

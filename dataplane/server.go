@@ -28,6 +28,7 @@ type ServerConfig struct {
 	// OtherGeneration is told of nodes of this cluster that are of another generation and
 	// were refused for it, on the connection's goroutine: it must not block. May be nil.
 	OtherGeneration func(ring.NodeID, wire.Generation)
+	Cork            *Cork        // that of the node's Peers; one of its own if nil
 	Logger          *slog.Logger // slog.Default() if nil
 
 	MaxConns        int           // open connections; 4096 if 0
@@ -46,6 +47,9 @@ func (c ServerConfig) withDefaults() ServerConfig {
 	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()
+	}
+	if c.Cork == nil {
+		c.Cork = NewCork()
 	}
 	c.MaxConns = orDefault(c.MaxConns, defaultMaxConns)
 	c.MaxInFlight = orDefault(c.MaxInFlight, defaultMaxInFlight)
@@ -206,7 +210,7 @@ func (s *Server) serveRequests(nc net.Conn, kind byte, from ring.NodeID, sent ui
 	defer cancel()
 	c := &conn{
 		c: nc, kind: kind, from: from, handler: s.cfg.Requests, epoch: s.cfg.Epoch,
-		check: wire.ClusterCheck(s.cfg.Identity.ClusterID), log: s.log, out: newOutbox(nc, maxQueued), ctx: ctx,
+		check: wire.ClusterCheck(s.cfg.Identity.ClusterID), log: s.log, out: newOutbox(nc, s.cfg.Cork, maxQueued), ctx: ctx,
 		maxInFlight: int64(s.cfg.MaxInFlight), maxBytes: maxRequestBytes, maxBody: s.cfg.MaxBody,
 	}
 	switch kind {

@@ -1,7 +1,6 @@
 package dataplane
 
 import (
-	"bufio"
 	"context"
 	"fmt"
 	"net"
@@ -32,7 +31,7 @@ type Stream struct {
 func newStream(c net.Conn, peer ring.NodeID, cluster string, maxBody int) *Stream {
 	return &Stream{
 		c: c, peer: peer, check: wire.ClusterCheck(cluster),
-		frames: wire.NewReader(bufio.NewReaderSize(c, readBuffer), maxBody),
+		frames: wire.NewReader(c, maxBody),
 	}
 }
 
