@@ -35,6 +35,7 @@ type core struct {
 	server    *dataplane.Server
 	peers     *dataplane.Peers
 	clocks    *dataplane.Clocks
+	cork      *dataplane.Cork
 	gossip    *dataplane.Gossip
 	router    *dataplane.Router
 	meta      *metadata.Store
@@ -82,14 +83,14 @@ func (c *core) open(first *metadata.State) error {
 	c.book = openBook(filepath.Join(dir, "peers.json"), c.n.log)
 	c.live = dataplane.NewLiveness(c.self.ID)
 	c.clocks = dataplane.NewClocks(c.n.cfg.Now)
-	cork := dataplane.NewCork()
+	c.cork = dataplane.NewCork()
 	c.peers = dataplane.NewPeers(dataplane.PeersConfig{
 		Identity: who, Resolve: c.resolve, Liveness: c.live, Members: c.others, Epoch: c.epoch,
-		SawEpoch: c.sawEpoch, Clocks: c.clocks, Cork: cork, Logger: c.n.log,
+		SawEpoch: c.sawEpoch, Clocks: c.clocks, Cork: c.cork, Logger: c.n.log,
 	})
 	c.server = dataplane.NewServer(dataplane.ServerConfig{
 		Identity: who, Requests: requests{c}, Streams: streams{c}, Strangers: strangers{c},
-		Member: c.isMember, Epoch: c.epoch, OtherGeneration: c.otherGeneration, Clocks: c.clocks, Cork: cork, Logger: c.n.log,
+		Member: c.isMember, Epoch: c.epoch, OtherGeneration: c.otherGeneration, Clocks: c.clocks, Cork: c.cork, Logger: c.n.log,
 	})
 	timing := metadata.LAN
 	if c.n.cfg.OneMachine {
@@ -167,7 +168,7 @@ func (c *core) openVnodes(dir string, fresh bool) error {
 		Services: services, Rings: rings{c}, Transfers: transfers{c}, Dialer: dialer{c}, Up: c.live.MaybeUp, UpChanged: c.live.Changed,
 		Logger: c.n.log, AcceptLoss: c.n.cfg.AcceptLoss, HintBytes: c.n.cfg.HintBytes,
 		Now: c.clocks.Now, DiskLow: low, DiskCritical: critical, Floors: floors{c}, Capability: c.capability, CompareEvery: c.n.cfg.CompareEvery,
-		Failpoint: c.n.cfg.Failpoint, Rates: c.rates,
+		Failpoint: c.n.cfg.Failpoint, Rates: c.rates, Cork: c.cork,
 	})
 	if err != nil {
 		return fmt.Errorf("open the vnodes: %w", err)

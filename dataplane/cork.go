@@ -19,6 +19,7 @@ type Cork struct {
 	mu      sync.Mutex // held for a few instructions
 	held    int        // by so many readers
 	waiting []*outbox  // queues that were empty before, to be written by whoever lets go next
+	others  []func()   // who else waits for that, see Keep
 	spare   []*outbox
 	rounds  uint32 // how often waiting was taken
 	watch   *time.Timer
@@ -33,6 +34,26 @@ const corkWatch = 2 * time.Millisecond
 // NewCork returns a cork for the connections of one node, see ServerConfig and PeersConfig.
 func NewCork() *Cork { return &Cork{} }
 
+// Hold and Release are for those who answer a batch of requests at a time: what they say
+// in between is written together.
+func (k *Cork) Hold() { k.hold() }
+
+// Release undoes Hold.
+func (k *Cork) Release() { k.release() }
+
+// Keep has wake called when the batches under way have come to an end; false if nobody
+// holds the cork. It must not block.
+func (k *Cork) Keep(wake func()) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.held == 0 {
+		return false
+	}
+	k.others = append(k.others, wake)
+	k.arm()
+	return true
+}
+
 // hold begins a batch.
 func (k *Cork) hold() {
 	k.mu.Lock()
@@ -45,8 +66,11 @@ func (k *Cork) hold() {
 func (k *Cork) release() {
 	k.mu.Lock()
 	k.held--
-	list := k.take()
+	list, others := k.take()
 	k.mu.Unlock()
+	for _, wake := range others {
+		wake()
+	}
 	if len(list) == 0 {
 		return
 	}
@@ -61,14 +85,16 @@ func (k *Cork) release() {
 	k.mu.Unlock()
 }
 
-// take empties the list of those that wait. mu is held.
-func (k *Cork) take() []*outbox {
-	list := k.waiting
+// take empties the lists of those that wait. mu is held.
+func (k *Cork) take() (list []*outbox, others []func()) {
+	list, others = k.waiting, k.others
 	if len(list) > 0 {
 		k.waiting, k.spare = k.spare, nil
+	}
+	if k.others = nil; len(list)+len(others) > 0 {
 		k.rounds++
 	}
-	return list
+	return list, others
 }
 
 // keep notes that o has something to write; false if nobody will.
@@ -79,15 +105,21 @@ func (k *Cork) keep(o *outbox) bool {
 		return false
 	}
 	k.waiting = append(k.waiting, o)
-	if !k.armed {
-		k.armed, k.watched = true, k.rounds
-		if k.watch == nil {
-			k.watch = time.AfterFunc(corkWatch, k.look)
-		} else {
-			k.watch.Reset(corkWatch)
-		}
-	}
+	k.arm()
 	return true
+}
+
+// arm has the watch look. mu is held.
+func (k *Cork) arm() {
+	if k.armed {
+		return
+	}
+	k.armed, k.watched = true, k.rounds
+	if k.watch == nil {
+		k.watch = time.AfterFunc(corkWatch, k.look)
+	} else {
+		k.watch.Reset(corkWatch)
+	}
 }
 
 // look has the writers write what has waited since the look before, if nobody has
@@ -95,12 +127,13 @@ func (k *Cork) keep(o *outbox) bool {
 func (k *Cork) look() {
 	k.mu.Lock()
 	var late []*outbox
+	var others []func()
 	switch {
 	case k.watched != k.rounds:
 		k.watched = k.rounds
 		k.watch.Reset(corkWatch)
-	case len(k.waiting) > 0:
-		late = k.take()
+	case len(k.waiting)+len(k.others) > 0:
+		late, others = k.take()
 		k.watched = k.rounds
 		k.watch.Reset(corkWatch)
 	default:
@@ -109,6 +142,9 @@ func (k *Cork) look() {
 	k.mu.Unlock()
 	for _, o := range late {
 		o.wake()
+	}
+	for _, wake := range others {
+		wake()
 	}
 }
 

@@ -27,6 +27,8 @@ type commitLog struct {
 	id     logID
 	limits logLimits
 	log    *slog.Logger
+	cork   Cork   // may be nil
+	rouse  func() // wakes the writer
 
 	durable atomic.Uint64 // durableEnd
 	gather  gathering     // the writer's
@@ -94,7 +96,15 @@ var errNoSegment = errors.New("no segment is ready")
 
 func (l *commitLog) start() {
 	l.work.L, l.room.L = &l.mu, &l.mu
+	l.rouse = l.work.Signal
 	l.wg.Go(l.write)
+}
+
+// answerWith has k held while those who wait are told. It comes before the first append.
+func (l *commitLog) answerWith(k Cork) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.cork = k
 }
 
 // append enters an entry with payload, whose checksum is sum, and returns its
@@ -168,7 +178,9 @@ func (l *commitLog) group() *group {
 	}
 	g.segment, g.offset = l.active, l.offset
 	l.groups = append(l.groups, g)
-	l.work.Signal()
+	if l.cork == nil || !l.cork.Keep(l.rouse) {
+		l.work.Signal()
+	}
 	return g
 }
 
@@ -200,7 +212,7 @@ func (l *commitLog) write() {
 			} else if len(g.buf) > 0 {
 				l.durable.Store(uint64(positionOf(g.segment.number, g.offset+int64(len(g.buf)))))
 			}
-			g.acknowledge(err)
+			l.acknowledge(g, err)
 			l.recycle(g)
 		}
 	}
@@ -260,7 +272,11 @@ func (l *commitLog) fail(err error) error {
 }
 
 // acknowledge tells all who wait for the group that it is durable, or err.
-func (g *group) acknowledge(err error) {
+func (l *commitLog) acknowledge(g *group, err error) {
+	if l.cork != nil {
+		l.cork.Hold()
+		defer l.cork.Release()
+	}
 	for _, a := range g.acks {
 		if err != nil && a.err == nil {
 			a.err = err
