@@ -56,9 +56,10 @@ type vnode struct {
 	stuck   atomic.Bool   // it has been with one message for long while others wait
 	still   stillness     // the watch's, see watchWorkers
 
-	held    []*wire.Request // worker only, like the next two
-	expiry  *time.Timer     // wakes the worker at the first deadline among held
-	expires time.Time       // when expiry is set to; zero for not at all
+	scratch []byte // worker only, like the next three: of the record that is looked at
+	held    []*wire.Request
+	expiry  *time.Timer // wakes the worker at the first deadline among held
+	expires time.Time   // when expiry is set to; zero for not at all
 
 	tailMu sync.Mutex         // held for one map operation
 	tails  map[*tail]struct{} // the transfers that follow this vnode
