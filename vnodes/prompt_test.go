@@ -10,8 +10,8 @@ import (
 	"github.com/ringcore/ringcore/metadata/ring"
 )
 
-// promptVnode says that its commands are prompt, but for "wait". "where" replies with the
-// stack that it runs on.
+// promptVnode says that its commands are prompt, but for "wait". "where" writes something,
+// as what never writes has no time reserved for it, and replies with the stack that it runs on.
 type promptVnode struct{ blocker }
 
 func (v *promptVnode) Prompt(cmd []byte) bool { return string(cmd) != "wait" }
@@ -20,6 +20,7 @@ func (v *promptVnode) Blind([]byte) bool { return true }
 
 func (v *promptVnode) Command(tx *Tx, cmd []byte) ([]byte, error) {
 	if string(cmd) == "where" {
+		tx.Put(tx.Key(), []byte("1"))
 		stack := make([]byte, 16<<10)
 		return stack[:runtime.Stack(stack, false)], nil
 	}
@@ -39,7 +40,6 @@ func TestPromptCommands(t *testing.T) {
 	if got := n.command("a", "where"); got.code != wire.OK || here(got) {
 		t.Errorf("before there is a file: %v", got)
 	}
-	n.mustPut("a", "1")
 	w.until("a prompt command runs at once", func() bool { return here(n.command("a", "where")) })
 	v := n.m.Load().services[wire.ServiceID("kv")].vnodes[partitionOf("a")].Load()
 
