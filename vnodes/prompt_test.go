@@ -97,7 +97,7 @@ func BenchmarkVnode(b *testing.B) {
 	})
 	n := w.node(1)
 	m := n.m.Load()
-	const keys = 4096
+	const keys = 256
 	value := "put " + strings.Repeat("v", 100)
 	for i := range keys {
 		n.mustPut(fmt.Sprint("key", i), "1")
