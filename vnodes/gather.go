@@ -8,7 +8,7 @@ import "time"
 // long again at most, and syncs half as many. When few come it begins at once: a lone
 // caller would wait for nobody.
 const (
-	gatherLeast  = 4                      // entries that must be likely to come, or the writer does not wait
+	gatherLeast  = 2                      // entries that must be likely to come, or the writer does not wait
 	gatherMost   = 400 * time.Microsecond // the longest wait
 	gatherMemory = 5 * time.Millisecond   // for how long what was seen lately counts
 )
