@@ -168,7 +168,7 @@ func (c *core) openVnodes(dir string, fresh bool) error {
 		Services: services, Rings: rings{c}, Transfers: transfers{c}, Dialer: dialer{c}, Up: c.live.MaybeUp, UpChanged: c.live.Changed,
 		Logger: c.n.log, AcceptLoss: c.n.cfg.AcceptLoss, HintBytes: c.n.cfg.HintBytes,
 		Now: c.clocks.Now, DiskLow: low, DiskCritical: critical, Floors: floors{c}, Capability: c.capability, CompareEvery: c.n.cfg.CompareEvery, FloorAge: c.n.cfg.floorAge,
-		Failpoint: c.n.cfg.Failpoint, Rates: c.rates,
+		Failpoint: c.n.cfg.Failpoint, Rates: c.rates, Cork: c.cork,
 	})
 	if err != nil {
 		return fmt.Errorf("open the vnodes: %w", err)

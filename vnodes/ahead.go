@@ -24,14 +24,12 @@ func (v *vnode) ahead(writes []Write) bool {
 	return false
 }
 
-// retracting is what to call when the other replicas refuse the times of writes, because
-// this node's clock is ahead of theirs: what of them is still here is stamped anew, with
-// the same id, just above what it has replaced. So it is as new as it can be without
+// retract is to be called when the other replicas refuse the times of what the command has
+// written, because this node's clock is ahead of theirs: what of it is still here is stamped
+// anew, with the same id, just above what it has replaced. So it is as new as it can be without
 // hiding what others write, and the same write that another coordinator makes is newer.
-func (v *vnode) retracting(writes []Write, replaced []Stamp) func() {
-	return func() {
-		v.post(func(v *vnode) { v.retract(writes, replaced) })
-	}
+func (x *running) retract() {
+	x.v.post(func(v *vnode) { v.retract(x.tx.writes, x.tx.replaced) })
 }
 
 // retract does it. Worker only.

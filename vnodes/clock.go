@@ -6,6 +6,7 @@ import (
 	"math"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ringcore/ringcore/metadata/ring"
@@ -57,6 +58,8 @@ type Clock struct {
 	node    uint64
 	now     func() time.Time
 	reserve Reserver
+
+	reserved atomic.Uint64 // as ceiling, for those who only look
 
 	mu       sync.Mutex // never held while a ceiling is made durable
 	last     uint64     // the highest time issued or observed
@@ -156,6 +159,7 @@ func (c *Clock) startReserving(t uint64) {
 		defer c.mu.Unlock()
 		if err == nil {
 			c.ceiling = max(c.ceiling, ceiling)
+			c.reserved.Store(c.ceiling)
 		} else {
 			r.err = fmt.Errorf("reserve time: %w", err)
 		}
@@ -167,17 +171,20 @@ func (c *Clock) startReserving(t uint64) {
 // Observe moves the clock past t, which came with another node's write. It
 // refuses with ErrClockAhead if t is more than 500 ms ahead of the wall clock.
 func (c *Clock) Observe(t uint64) error {
-	if wall := clockTime(c.now()); t > wall && t-wall > clockSpan(maxClockAhead) {
+	wall := clockTime(c.now())
+	if t > wall && t-wall > clockSpan(maxClockAhead) {
 		return fmt.Errorf("%w: by %d ms", ErrClockAhead, (t-wall)>>16)
 	}
-	c.ObserveTrusted(t)
+	c.observe(t, wall)
 	return nil
 }
 
 // ObserveTrusted moves the clock past t, unless that is far ahead: for times that the
 // cluster has accepted before, in a transfer or in this node's own stores.
-func (c *Clock) ObserveTrusted(t uint64) {
-	if wall := clockTime(c.now()); t > wall && t-wall > clockSpan(farAhead) {
+func (c *Clock) ObserveTrusted(t uint64) { c.observe(t, clockTime(c.now())) }
+
+func (c *Clock) observe(t, wall uint64) {
+	if t > wall && t-wall > clockSpan(farAhead) {
 		return // what replaces such a record is stamped above it all the same: see after
 	}
 	c.mu.Lock()

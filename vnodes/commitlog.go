@@ -27,8 +27,11 @@ type commitLog struct {
 	id     logID
 	limits logLimits
 	log    *slog.Logger
+	cork   Cork   // may be nil
+	rouse  func() // wakes the writer
 
 	durable atomic.Uint64 // durableEnd
+	gather  gathering     // the writer's
 
 	mu       sync.Mutex // held for memory operations only, never over I/O
 	work     sync.Cond  // the writer waits for groups, or for the end
@@ -93,7 +96,15 @@ var errNoSegment = errors.New("no segment is ready")
 
 func (l *commitLog) start() {
 	l.work.L, l.room.L = &l.mu, &l.mu
+	l.rouse = l.work.Signal
 	l.wg.Go(l.write)
+}
+
+// answerWith has k held while those who wait are told. It comes before the first append.
+func (l *commitLog) answerWith(k Cork) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.cork = k
 }
 
 // append enters an entry with payload, whose checksum is sum, and returns its
@@ -167,7 +178,9 @@ func (l *commitLog) group() *group {
 	}
 	g.segment, g.offset = l.active, l.offset
 	l.groups = append(l.groups, g)
-	l.work.Signal()
+	if l.cork == nil || !l.cork.Keep(l.rouse) {
+		l.work.Signal()
+	}
 	return g
 }
 
@@ -192,14 +205,14 @@ func (l *commitLog) write() {
 			}
 			last = g.segment
 			if err == nil {
-				err = g.commit()
+				err = l.commit(g)
 			}
 			if err != nil {
 				err = l.fail(err)
 			} else if len(g.buf) > 0 {
 				l.durable.Store(uint64(positionOf(g.segment.number, g.offset+int64(len(g.buf)))))
 			}
-			g.acknowledge(err)
+			l.acknowledge(g, err)
 			l.recycle(g)
 		}
 	}
@@ -214,16 +227,28 @@ func (l *commitLog) take() []*group {
 	for len(l.groups) == 0 && !l.closed {
 		l.work.Wait()
 	}
+	if d := l.gather.wait(); d > 0 && !l.closed {
+		l.mu.Unlock()
+		doze(d)
+		l.mu.Lock()
+	}
 	groups := l.groups
 	l.groups = nil
+	n := 0
+	for _, g := range groups {
+		n += len(g.acks)
+	}
+	l.gather.took(n, time.Now())
 	return groups
 }
 
 // commit makes the group durable.
-func (g *group) commit() error {
+func (l *commitLog) commit(g *group) error {
 	if len(g.buf) == 0 {
 		return nil
 	}
+	begun := time.Now()
+	defer func() { l.gather.synced(time.Since(begun)) }()
 	if _, err := g.segment.file.WriteAt(g.buf, g.offset); err != nil {
 		return fmt.Errorf("write to the commit log: %w", err)
 	}
@@ -247,7 +272,11 @@ func (l *commitLog) fail(err error) error {
 }
 
 // acknowledge tells all who wait for the group that it is durable, or err.
-func (g *group) acknowledge(err error) {
+func (l *commitLog) acknowledge(g *group, err error) {
+	if l.cork != nil {
+		l.cork.Hold()
+		defer l.cork.Release()
+	}
 	for _, a := range g.acks {
 		if err != nil && a.err == nil {
 			a.err = err

@@ -79,6 +79,7 @@ type Config struct {
 	UpChanged func() <-chan struct{} // closed when Up next says something else; nil if nobody tells
 	Logger    *slog.Logger           // slog.Default() if nil
 	Now       func() time.Time       // time.Now if nil: the wall clock
+	Cork      Cork                   // what answers are written with; none if nil
 	Actor     func(id uint64) uint64 // what Tx.Actor says of a copy; as it is if nil. For tests that compare nodes
 
 	DiskLow      Mark // free room below which partitions do not move here; see DiskOptions
@@ -141,4 +142,15 @@ func defaulted[T comparable](v, def T) T {
 		return def
 	}
 	return v
+}
+
+// Cork gathers what a node has to say while somebody works through a batch of requests.
+// All methods may be called from any goroutine, and none blocks.
+type Cork interface {
+	// Hold has what is said written only at Release.
+	Hold()
+	Release()
+	// Keep has wake called when all batches under way have come to an end, or soon; false
+	// if there is none.
+	Keep(wake func()) bool
 }

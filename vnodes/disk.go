@@ -32,6 +32,8 @@ type DiskOptions struct {
 	// It must not block, nor call the Disk.
 	Damaged func(name string, still func() bool, err error)
 
+	Cork Cork // of who answers what the log has made durable; none if nil
+
 	files fileSystem // the operating system's if nil
 }
 
@@ -109,6 +111,7 @@ func OpenDisk(dir string, opts DiskOptions) (*Disk, error) {
 	if d.log, err = openCommitLog(d.fsys, filepath.Join(dir, logDir), limits, d.logger, replay); err != nil {
 		return nil, fmt.Errorf("open storage: commit log: %w", err)
 	}
+	d.log.answerWith(d.opts.Cork)
 	r.finish(replay.damages)
 	d.lookAtSpace()
 	for range keepers {

@@ -20,6 +20,29 @@ func (s *diskStore) Latest(key []byte) (Record, bool, error) {
 	return s.inFile(key, empty)
 }
 
+// latestIn implements scratchStore.
+func (s *diskStore) latestIn(key []byte, scratch *[]byte) (Record, bool, error) {
+	s.mu.RLock()
+	v, ok := s.active.latest(key)
+	if !ok {
+		v, ok = s.frozen.latest(key)
+	}
+	if ok {
+		defer s.mu.RUnlock()
+		r, err := parseRecord(key, v.stored)
+		if n := len(r.Value); n > keptScratch {
+			r.Value = bytes.Clone(r.Value)
+		} else if n > 0 {
+			*scratch = append((*scratch)[:0], r.Value...)
+			r.Value = *scratch
+		}
+		return r, err == nil, err
+	}
+	empty := s.emptyFileLocked()
+	s.mu.RUnlock()
+	return s.inFile(key, empty)
+}
+
 func (s *diskStore) Get(key []byte) (Record, bool, error) {
 	s.mu.RLock()
 	if s.closed {

@@ -32,8 +32,8 @@ func (m *Manager) Resolve(id uint32, p ring.Partition, q []byte, replies [][]byt
 	return m.guard(svc, p, func() ([]byte, error) { return svc.solver.Resolve(q, replies) })
 }
 
-// Dispatch hands r to its vnode. It does not block; see wire.Request.Done. Reads
-// are answered on the calling goroutine if nothing stands in their way.
+// Dispatch hands r to its vnode. It does not block; see wire.Request.Done. Reads, and
+// what is prompt, run on the calling goroutine if nothing stands in their way.
 func (m *Manager) Dispatch(r *wire.Request) {
 	svc := m.services[r.Service]
 	if svc == nil {
@@ -72,7 +72,9 @@ func (m *Manager) Dispatch(r *wire.Request) {
 			return
 		}
 	}
-	v.enqueue(r)
+	if !v.runNow(r) {
+		v.enqueue(r)
+	}
 }
 
 func (m *Manager) vnodeFor(svc *service, r *wire.Request) (*vnode, error) {

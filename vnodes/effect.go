@@ -26,10 +26,18 @@ func AppendWrites(dst []byte, writes []Write) []byte {
 	return dst
 }
 
+// effectSize is at least the length of what AppendWrites makes of writes.
+func effectSize(writes []Write) int {
+	return binary.MaxVarintLen32 + len(writes)*(2*binary.MaxVarintLen32+1+wire.StampSize) + bytesOf(writes)
+}
+
 // ParseWrites reads what AppendWrites made, and nothing else: its errors wrap
 // wire.ErrBody. Keys are not empty; keys and values share b's memory, and an
 // empty value is nil.
-func ParseWrites(b []byte) ([]Write, error) {
+func ParseWrites(b []byte) ([]Write, error) { return parseWrites(nil, b) }
+
+// parseWrites is ParseWrites, into the memory of writes if that is enough.
+func parseWrites(writes []Write, b []byte) ([]Write, error) {
 	n, width := binary.Uvarint(b)
 	if width <= 0 {
 		return nil, fmt.Errorf("count of writes: %w", wire.ErrBody)
@@ -38,7 +46,10 @@ func ParseWrites(b []byte) ([]Write, error) {
 	if n > uint64(len(b)/minWrite) {
 		return nil, fmt.Errorf("%d writes in %d bytes: %w", n, len(b), wire.ErrBody)
 	}
-	writes := make([]Write, n)
+	if n > uint64(cap(writes)) {
+		writes = make([]Write, n)
+	}
+	writes = writes[:n]
 	var err error
 	for i := range writes {
 		if b, err = cutWrite(b, &writes[i]); err != nil {

@@ -306,7 +306,7 @@ func (m *Manager) salvaging(id vnodeID) bool {
 func (m *Manager) diskOptions() DiskOptions {
 	return DiskOptions{
 		Logger: m.log, ScrubBytes: m.cfg.ScrubBytes, Floor: m.reapBelow,
-		Low: m.cfg.DiskLow, Critical: m.cfg.DiskCritical, files: m.cfg.files,
+		Low: m.cfg.DiskLow, Critical: m.cfg.DiskCritical, files: m.cfg.files, Cork: m.cfg.Cork,
 		Damaged: func(name string, still func() bool, err error) {
 			m.faults.report(report{name: name, err: err, still: still})
 		},

@@ -65,16 +65,17 @@ func (v *vnode) command(r *wire.Request) {
 		v.m.fail(r, wire.Refused, "this command reads what it replaces: that needs one replica or a service with its own Merge")
 		return
 	}
-	tx := &Tx{
+	x := &running{v: v, r: r}
+	x.tx = Tx{
 		m: v.m, partition: v.id.partition, bucket: r.Call.Bucket, key: r.Call.Key, store: v.store,
-		partial: v.id.fallback != "", rename: v.m.actor,
-		stamp: func(have Stamp) (Stamp, error) { return v.stamp(v.lowest(have, r.Above), r.Call.ID) },
+		partial: v.id.fallback != "", rename: v.m.actor, stamp: x.stamp, scratch: &v.scratch,
+		writes: x.write[:0], replaced: x.replaced[:0],
 	}
-	reply, err := v.call(func() ([]byte, error) { return (*v.user.Load()).Command(tx, r.Call.Body) })
+	err := x.run()
 	if errors.Is(err, errPanicked) {
 		defer v.renew() // its fields may be half changed; its records are as they were
-	} else if tx.err != nil {
-		err = tx.err
+	} else if x.tx.err != nil {
+		err = x.tx.err
 	}
 	if err != nil {
 		v.refuse(r, err)
@@ -87,18 +88,48 @@ func (v *vnode) command(r *wire.Request) {
 		v.m.fail(r, wire.Deadline, "the deadline passed while the command ran, or its caller has given it up: nothing was written")
 		return
 	}
-	if len(tx.writes) > 0 && r.OnEffect != nil {
-		r.Ahead, r.Retract = v.ahead(tx.writes), v.retracting(tx.writes, tx.replaced)
-		r.OnEffect(AppendWrites(nil, tx.writes), reply)
+	if len(x.tx.writes) > 0 && r.OnEffect != nil {
+		r.Ahead, r.Retract = v.ahead(x.tx.writes), x.retract
+		r.OnEffect(AppendWrites(make([]byte, 0, effectSize(x.tx.writes)), x.tx.writes), x.reply)
 	}
-	v.append(tx.writes, func(err error) {
-		if err != nil {
-			v.stale.Store(true)
-			v.m.failErr(r, fmt.Errorf("write to disk: %w", err))
-			return
+	v.append(x.tx.writes, x.durable)
+}
+
+// running is a command from when it begins to run until what it has written is durable.
+// It holds what most commands need, so that one costs few allocations.
+type running struct {
+	v        *vnode
+	r        *wire.Request
+	tx       Tx
+	reply    []byte
+	write    [1]Write
+	replaced [1]Stamp
+}
+
+// run calls the user's vnode; a panic becomes an error and is logged.
+func (x *running) run() (err error) {
+	defer func() {
+		if why := recover(); why != nil {
+			err = x.v.m.panicked(x.v.svc, x.v.id.partition, why)
 		}
-		r.Done(wire.OK, v.m.epoch(), reply)
-	})
+	}()
+	x.reply, err = (*x.v.user.Load()).Command(&x.tx, x.r.Call.Body)
+	return err
+}
+
+// stamp issues a stamp for what the command writes in the place of have.
+func (x *running) stamp(have Stamp) (Stamp, error) {
+	return x.v.stamp(x.v.lowest(have, x.r.Above), x.r.Call.ID)
+}
+
+// durable answers the command.
+func (x *running) durable(err error) {
+	if err != nil {
+		x.v.stale.Store(true)
+		x.v.m.failErr(x.r, fmt.Errorf("write to disk: %w", err))
+		return
+	}
+	x.r.Done(wire.OK, x.v.m.epoch(), x.reply)
 }
 
 // stamp issues a stamp newer than have.
@@ -128,7 +159,8 @@ func (v *vnode) effect(r *wire.Request) {
 		v.m.failErr(r, err)
 		return
 	}
-	writes, err := ParseWrites(r.Effect)
+	x := &taking{v: v, r: r}
+	writes, err := parseWrites(x.write[:0], r.Effect)
 	if err != nil {
 		v.m.fail(r, wire.BadRequest, err.Error())
 		return
@@ -144,16 +176,41 @@ func (v *vnode) effect(r *wire.Request) {
 	if fresh {
 		from = newWrite
 	}
-	v.merge(writes, from, func(newer Stamp, err error) {
-		switch {
-		case err != nil:
-			v.m.failErr(r, err)
-		case !newer.IsZero():
-			r.Done(wire.Superseded, v.m.epoch(), newer.Append(nil))
-		default:
-			r.Done(wire.OK, v.m.epoch(), nil)
-		}
-	})
+	changed, newer, err := v.reconcile(writes, writes[:0], from)
+	if err != nil || !newer.IsZero() {
+		x.answer(newer, err)
+		return
+	}
+	v.append(changed, x.durable) // also with nothing to write: what is there may not be durable yet
+}
+
+// taking is an effect from when it is merged until the result is durable.
+type taking struct {
+	v     *vnode
+	r     *wire.Request
+	write [1]Write // of most effects, all
+}
+
+// durable answers the effect.
+func (x *taking) durable(err error) { x.answer(Stamp{}, unwritten(err)) }
+
+func (x *taking) answer(newer Stamp, err error) {
+	switch {
+	case err != nil:
+		x.v.m.failErr(x.r, err)
+	case !newer.IsZero():
+		x.r.Done(wire.Superseded, x.v.m.epoch(), newer.Append(nil))
+	default:
+		x.r.Done(wire.OK, x.v.m.epoch(), nil)
+	}
+}
+
+// unwritten says of err, if there is one, that it came of writing.
+func unwritten(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("write to disk: %w", err)
 }
 
 // origin says where writes come from that are merged.
@@ -170,18 +227,30 @@ const (
 // at once of a newer stamp that refuses a new write: of the floor, if that is what it
 // lies below. Of what was kept, that which lies below the floor is left out. Worker only.
 func (v *vnode) merge(writes []Write, from origin, done func(newer Stamp, err error)) {
-	changed, floor := writes[:0:0], v.tooOld(from)
-	for _, w := range writes {
-		have, ok, err := v.store.Latest(w.Key)
+	changed, newer, err := v.reconcile(writes, nil, from)
+	if err != nil || !newer.IsZero() {
+		done(newer, err)
+		return
+	}
+	// Also with nothing to write: what is there may not be durable yet.
+	v.append(changed, func(err error) { done(Stamp{}, unwritten(err)) })
+}
+
+// reconcile appends to changed, which may begin where writes do, what merging writes
+// changes in the store, or tells the newer stamp that refuses them. Worker only: what it
+// returns is good until it is called again.
+func (v *vnode) reconcile(writes, changed []Write, from origin) ([]Write, Stamp, error) {
+	floor := v.tooOld(from)
+	for i := range writes {
+		w := writes[i]
+		have, ok, err := v.latest(w.Key, len(writes) == 1)
 		if err != nil {
-			done(Stamp{}, err)
-			return
+			return nil, Stamp{}, err
 		}
 		if !ok && w.Record.Stamp.Time < floor {
 			v.m.compares.counts.late.Add(1)
 			if from != kept {
-				done(Stamp{Time: floor}, nil)
-				return
+				return nil, Stamp{Time: floor}, nil
 			}
 			continue
 		}
@@ -189,11 +258,9 @@ func (v *vnode) merge(writes []Write, from origin, done func(newer Stamp, err er
 			merged, superseded, err := v.mergeRecord(w.Key, have, w.Record, from == newWrite)
 			switch {
 			case err != nil:
-				done(Stamp{}, err)
-				return
+				return nil, Stamp{}, err
 			case superseded:
-				done(have.Stamp, nil)
-				return
+				return nil, have.Stamp, nil
 			}
 			if sameRecord(&merged, &have) {
 				continue
@@ -202,25 +269,30 @@ func (v *vnode) merge(writes []Write, from origin, done func(newer Stamp, err er
 		}
 		changed = append(changed, w)
 	}
-	// Also with nothing to write: what is there may not be durable yet.
-	v.append(changed, func(err error) {
-		if err != nil {
-			err = fmt.Errorf("write to disk: %w", err)
-		}
-		done(Stamp{}, err)
-	})
+	return changed, Stamp{}, nil
+}
+
+// latest is the newest record under key. If it is looked at alone its value may lie in
+// the vnode's scratch memory. Worker only.
+func (v *vnode) latest(key []byte, alone bool) (Record, bool, error) {
+	if s, ok := v.store.(scratchStore); ok && alone {
+		return s.latestIn(key, &v.scratch)
+	}
+	return v.store.Latest(key)
 }
 
 // mergeRecord is the service's merge of two versions, unless incoming is a fresh
 // write and superseded.
 func (v *vnode) mergeRecord(key []byte, have, incoming Record, fresh bool) (merged Record, superseded bool, err error) {
-	_, err = v.call(func() ([]byte, error) {
-		if superseded = fresh && v.svc.superseded(key, have, incoming); !superseded {
-			merged = v.svc.merge(key, have, incoming)
+	defer func() {
+		if why := recover(); why != nil {
+			merged, superseded, err = Record{}, false, v.m.panicked(v.svc, v.id.partition, why)
 		}
-		return nil, nil
-	})
-	return merged, superseded, err
+	}()
+	if fresh && v.svc.superseded(key, have, incoming) {
+		return Record{}, true, nil
+	}
+	return v.svc.merge(key, have, incoming), false, nil
 }
 
 // query answers a read beside the worker. What it read counts only if the vnode

@@ -15,12 +15,13 @@ var serviceName = regexp.MustCompile(`^[a-z][a-z0-9_-]{0,62}$`)
 type service struct {
 	Service
 	id     uint32
-	merger Merger         // nil: the newest stamp wins
-	judge  Superseder     // nil: by the stamp, without a Merger; never, with one
-	blind  BlindCommander // nil: every command reads
-	items  CoverMerger    // nil: of coverage items the newest wins
-	solver Resolver       // nil: a query is answered by one replica
-	proto  Vnode          // answers questions of kind; never runs a command
+	merger Merger          // nil: the newest stamp wins
+	judge  Superseder      // nil: by the stamp, without a Merger; never, with one
+	blind  BlindCommander  // nil: every command reads
+	prompt PromptCommander // nil: no command is
+	items  CoverMerger     // nil: of coverage items the newest wins
+	solver Resolver        // nil: a query is answered by one replica
+	proto  Vnode           // answers questions of kind; never runs a command
 	info   wire.ServiceInfo
 
 	vnodes []atomic.Pointer[vnode] // by partition: the slots' vnodes that are open
@@ -40,6 +41,7 @@ func newService(s Service, q int) (*service, error) {
 	svc.merger, _ = svc.proto.(Merger)
 	svc.judge, _ = svc.proto.(Superseder)
 	svc.blind, _ = svc.proto.(BlindCommander)
+	svc.prompt, _ = svc.proto.(PromptCommander)
 	svc.items, _ = svc.proto.(CoverMerger)
 	svc.solver, _ = svc.proto.(Resolver)
 	svc.info = wire.ServiceInfo{

@@ -15,7 +15,7 @@ import (
 // world is a cluster in one process: the managers are real; metadata, network and
 // clients are made up, so that a test may lose, delay or cut whatever it likes.
 type world struct {
-	t   *testing.T
+	t   testing.TB
 	net *simNet
 
 	mu       sync.Mutex
@@ -53,7 +53,7 @@ const simQ = ring.MinPartitions
 func nodeID(i int) ring.NodeID { return ring.NodeID(fmt.Sprintf("%016x", i)) }
 
 // newWorld starts nodes 1 to n. Every partition's list is node 1, 2, ... up to replicas.
-func newWorld(t *testing.T, n, replicas int, change ...func(*simNode)) *world {
+func newWorld(t testing.TB, n, replicas int, change ...func(*simNode)) *world {
 	t.Helper()
 	r := ring.New(simQ, replicas, nodeID(1))
 	for p := range r.Assignments {
@@ -65,7 +65,7 @@ func newWorld(t *testing.T, n, replicas int, change ...func(*simNode)) *world {
 }
 
 // newWorldOf starts nodes 1 to n with the ring r.
-func newWorldOf(t *testing.T, n int, r *ring.Ring, change ...func(*simNode)) *world {
+func newWorldOf(t testing.TB, n int, r *ring.Ring, change ...func(*simNode)) *world {
 	t.Helper()
 	w := &world{t: t, nodes: make(map[ring.NodeID]*simNode)}
 	w.net = &simNet{w: w, links: make(map[*simLink]struct{})}

@@ -111,6 +111,20 @@ func (s *slotStore) Latest(key []byte) (Record, bool, error) {
 	return r, ok, s.notice(err)
 }
 
+// latestIn implements scratchStore.
+func (s *slotStore) latestIn(key []byte, scratch *[]byte) (Record, bool, error) {
+	st, err := s.get()
+	if st == nil {
+		return Record{}, false, err
+	}
+	if inner, ok := st.(scratchStore); ok {
+		r, ok, err := inner.latestIn(key, scratch)
+		return r, ok, s.notice(err)
+	}
+	r, ok, err := st.Latest(key)
+	return r, ok, s.notice(err)
+}
+
 // Get implements Store.
 func (s *slotStore) Get(key []byte) (Record, bool, error) {
 	st, err := s.get()

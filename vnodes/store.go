@@ -46,6 +46,16 @@ type Store interface {
 	Drop() error
 }
 
+// keptScratch is the longest value for which memory is kept to be used again, in each vnode.
+const keptScratch = 4 << 10
+
+// scratchStore is a Store that copies what is appended before Append returns, so that
+// the value of a record that is only looked at may lie in memory that is used again.
+type scratchStore interface {
+	// latestIn is Latest, but the value may be in scratch, which grows as needed.
+	latestIn(key []byte, scratch *[]byte) (Record, bool, error)
+}
+
 // Digest describes the content of a store, independent of order.
 type Digest struct {
 	Records int64  `json:"records"` // tombstones included

@@ -26,6 +26,7 @@ type Tx struct {
 	stop      func() error                    // of a coverage call: why nobody wants its items any more
 	writes    []Write
 	replaced  []Stamp  // by them, in their order
+	scratch   *[]byte  // where a record that is only looked at may lie; may be nil
 	seen      *[]Write // if not nil: where the records that are read by their keys are noted
 	err       error
 }
@@ -158,15 +159,25 @@ func (t *Tx) writable() bool {
 	return t.err == nil
 }
 
+// replaces is the stamp of the record that a write under key replaces, zero for none.
+func (t *Tx) replaces(key []byte) (Stamp, error) {
+	if s, ok := t.store.(scratchStore); ok && t.scratch != nil && len(t.writes) == 0 {
+		r, _, err := s.latestIn(key, t.scratch)
+		return r.Stamp, err
+	}
+	r, _, err := t.read(key)
+	return r.Stamp, err
+}
+
 // Put stores value under key. Both are copied.
-func (t *Tx) Put(key, value []byte) { t.write(key, 0, bytes.Clone(value)) }
+func (t *Tx) Put(key, value []byte) { t.write(key, 0, value) }
 
 // Delete leaves a tombstone under key, so that the deletion reaches every replica.
 func (t *Tx) Delete(key []byte) { t.write(key, FlagTombstone, nil) }
 
 // Bury leaves a tombstone with a value under key, for a Merger that must know of a
 // deletion what it has deleted. The value is copied.
-func (t *Tx) Bury(key, value []byte) { t.write(key, FlagTombstone, bytes.Clone(value)) }
+func (t *Tx) Bury(key, value []byte) { t.write(key, FlagTombstone, value) }
 
 func (t *Tx) write(key []byte, flags RecordFlags, value []byte) {
 	if !t.writable() {
@@ -176,25 +187,29 @@ func (t *Tx) write(key []byte, flags RecordFlags, value []byte) {
 	if t.err = checkWrites([]Write{{Key: key, Record: Record{Value: value}}}); t.err != nil {
 		return
 	}
-	have, _, err := t.read(key)
+	have, err := t.replaces(key)
 	if err != nil {
 		t.err = err
 		return
 	}
-	stamp, err := t.stamp(have.Stamp)
+	stamp, err := t.stamp(have)
 	if err != nil {
 		t.err = err
 		return
 	}
-	r := Record{Stamp: stamp, Flags: flags, Value: value}
+	own := append(append(make([]byte, 0, len(key)+len(value)), key...), value...)
+	r := Record{Stamp: stamp, Flags: flags}
+	if value != nil {
+		r.Value = own[len(key):]
+	}
 	for i := range t.writes { // one write per key: the last
 		if bytes.Equal(t.writes[i].Key, key) {
 			t.writes[i].Record = r
 			return // what it replaced stands
 		}
 	}
-	t.writes = append(t.writes, Write{Key: bytes.Clone(key), Record: r})
-	t.replaced = append(t.replaced, have.Stamp)
+	t.writes = append(t.writes, Write{Key: own[:len(key):len(key)], Record: r})
+	t.replaced = append(t.replaced, have)
 }
 
 // Ascend calls fn with every durable record from key on, tombstones included,

@@ -93,6 +93,16 @@ type BlindCommander interface {
 	Blind(cmd []byte) bool
 }
 
+// PromptCommander tells which commands are prompt: they compute little, wait for
+// nothing but what they read through their Tx, and call nobody else. A prompt command
+// may run on the goroutine that has read it off a connection, which takes up the next
+// request only afterwards: that spares each write the way to a goroutine of its own.
+// Merge and Superseded of such a service are prompt too. A vnode's calls come one at a
+// time, as ever. Without it commands never run there.
+type PromptCommander interface {
+	Prompt(cmd []byte) bool
+}
+
 // The hooks, each optional. They run on the vnode's goroutine, or before it
 // starts and after it has ended.
 type (

@@ -27,8 +27,10 @@ type vnodeID struct {
 	fallback  ring.NodeID
 }
 
-// vnode is one running vnode: a worker goroutine, owned by the Manager, that
-// alone runs commands, appends to the store and swaps the gate.
+// vnode is one running vnode: a worker goroutine, owned by the Manager, that runs
+// commands, appends to the store and swaps the gate. What is prompt runs on the
+// goroutine that brings it, when it is its turn; see prompt.go. "Worker only" means:
+// whoever has the turn.
 type vnode struct {
 	id     vnodeID
 	svc    *service
@@ -43,17 +45,22 @@ type vnode struct {
 	heeded atomic.Uint32         // how often it had when the gate was made
 	stale  atomic.Bool           // a command's writes did not become durable: the user's vnode may think otherwise
 
+	turn  sync.Mutex // held to run one message
+	ended bool       // the worker has ended; under turn
+
 	inboxMu sync.RWMutex // held to send, so that nobody sends after the inbox is closed
 	stopped bool
 	inbox   chan message
-	turns   atomic.Uint32 // messages that the worker has begun with
+	queued  atomic.Int32  // messages that were sent and are not run yet
+	turns   atomic.Uint32 // messages that somebody has begun with
 	stuck   atomic.Bool   // it has been with one message for long while others wait
 	still   stillness     // the watch's, see watchWorkers
 	meter   meter
 
-	held    []*wire.Request // worker only, like the next two
-	expiry  *time.Timer     // wakes the worker at the first deadline among held
-	expires time.Time       // when expiry is set to; zero for not at all
+	scratch []byte // worker only, like the next three: of the record that is looked at
+	held    []*wire.Request
+	expiry  *time.Timer // wakes the worker at the first deadline among held
+	expires time.Time   // when expiry is set to; zero for not at all
 
 	tailMu sync.Mutex         // held for one map operation
 	tails  map[*tail]struct{} // the transfers that follow this vnode
@@ -132,18 +139,29 @@ func (v *vnode) run() {
 	defer close(v.done)
 	v.renew()
 	for msg := range v.inbox {
-		if v.turns.Add(1); v.stuck.Load() {
-			v.stuck.Store(false)
-		}
+		v.turn.Lock()
+		v.begin()
 		if msg.do != nil {
 			msg.do(v)
-			continue
+		} else {
+			v.handle(msg.req)
 		}
-		v.handle(msg.req)
+		v.queued.Add(-1)
+		v.turn.Unlock()
 	}
+	v.turn.Lock()
+	v.ended = true
 	v.answerHeld()
+	v.turn.Unlock()
 	if c, ok := (*v.user.Load()).(Closer); ok {
 		v.hook("Close", c.Close)
+	}
+}
+
+// begin notes that one more message is being run. Worker only.
+func (v *vnode) begin() {
+	if v.turns.Add(1); v.stuck.Load() {
+		v.stuck.Store(false)
 	}
 }
 
@@ -163,11 +181,16 @@ func (v *vnode) hook(name string, fn func() error) {
 func (m *Manager) guard(svc *service, p ring.Partition, fn func() ([]byte, error)) (reply []byte, err error) {
 	defer func() {
 		if why := recover(); why != nil {
-			m.log.Error("vnode panicked", "service", svc.Name, "partition", p, "err", why, "stack", string(debug.Stack()))
-			reply, err = nil, fmt.Errorf("%w: %v", errPanicked, why)
+			reply, err = nil, m.panicked(svc, p, why)
 		}
 	}()
 	return fn()
+}
+
+// panicked logs what a user's function has panicked with, and makes an error of it.
+func (m *Manager) panicked(svc *service, p ring.Partition, why any) error {
+	m.log.Error("vnode panicked", "service", svc.Name, "partition", p, "err", why, "stack", string(debug.Stack()))
+	return fmt.Errorf("%w: %v", errPanicked, why)
 }
 
 var errPanicked = errors.New("the vnode panicked")
@@ -179,6 +202,7 @@ func (v *vnode) send(msg message) bool {
 	if v.stopped {
 		return false
 	}
+	v.queued.Add(1)
 	v.inbox <- msg // the worker empties it until it is closed, which waits for this lock
 	return true
 }
@@ -207,10 +231,12 @@ func (v *vnode) offer(r *wire.Request) (wire.Code, string) {
 	case v.stuck.Load():
 		return wire.Overload, "the vnode has been busy with one request for too long"
 	case len(v.inbox) < inboxSize:
+		v.queued.Add(1)
 		select {
 		case v.inbox <- message{req: r}:
 			return wire.OK, ""
 		default:
+			v.queued.Add(-1)
 		}
 	}
 	return wire.Overload, "the vnode's queue is full"

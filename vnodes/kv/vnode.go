@@ -35,12 +35,13 @@ type vnode struct {
 }
 
 var (
-	_ vnodes.Querier        = vnode{}
-	_ vnodes.Coverer        = vnode{}
-	_ vnodes.Merger         = vnode{}
-	_ vnodes.Superseder     = vnode{}
-	_ vnodes.Resolver       = vnode{}
-	_ vnodes.BlindCommander = vnode{}
+	_ vnodes.Querier         = vnode{}
+	_ vnodes.Coverer         = vnode{}
+	_ vnodes.Merger          = vnode{}
+	_ vnodes.Superseder      = vnode{}
+	_ vnodes.Resolver        = vnode{}
+	_ vnodes.BlindCommander  = vnode{}
+	_ vnodes.PromptCommander = vnode{}
 )
 
 // records is what the vnode needs of a *vnodes.Tx.
@@ -77,6 +78,9 @@ func (v vnode) Cover(tx *vnodes.Tx, req []byte, emit func(vnodes.Item) error) er
 
 // Blind implements vnodes.BlindCommander.
 func (v vnode) Blind(cmd []byte) bool { return codec.Blind(cmd) }
+
+// Prompt implements vnodes.PromptCommander: none of the commands waits for anything.
+func (v vnode) Prompt([]byte) bool { return true }
 
 // Merge implements vnodes.Merger.
 func (v vnode) Merge(_ []byte, have, incoming vnodes.Record) vnodes.Record {
