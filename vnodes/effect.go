@@ -17,13 +17,16 @@ const minWrite = 2 + 1 + wire.StampSize + 1
 func AppendWrites(dst []byte, writes []Write) []byte {
 	dst = binary.AppendUvarint(dst, uint64(len(writes)))
 	for i := range writes {
-		w := &writes[i]
-		dst = wire.AppendBytes(dst, w.Key)
-		dst = append(dst, byte(w.Record.Flags))
-		dst = w.Record.Stamp.Append(dst)
-		dst = wire.AppendBytes(dst, w.Record.Value)
+		dst = appendWrite(dst, writes[i].Key, &writes[i].Record)
 	}
 	return dst
+}
+
+func appendWrite(dst, key []byte, r *Record) []byte {
+	dst = wire.AppendBytes(dst, key)
+	dst = append(dst, byte(r.Flags))
+	dst = r.Stamp.Append(dst)
+	return wire.AppendBytes(dst, r.Value)
 }
 
 // ParseWrites reads what AppendWrites made, and nothing else: its errors wrap

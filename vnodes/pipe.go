@@ -69,11 +69,11 @@ func (p *pipe) drain() error {
 	return nil
 }
 
-// chunk sends writes of a service.
-func (p *pipe) chunk(service uint32, writes []Write) error {
+// chunk sends a body of writes of a service; it is not kept.
+func (p *pipe) chunk(service uint32, body []byte) error {
 	h := p.head
 	h.Kind, h.Service = wire.KindChunk, service
-	return p.send(&h, AppendWrites(nil, writes))
+	return p.send(&h, body)
 }
 
 func (p *pipe) send(h *wire.Header, body []byte) error {

@@ -362,7 +362,7 @@ func (rc *receiver) end(f *wire.Frame) error {
 	if err := json.Unmarshal(f.Body, &end); err != nil {
 		return wire.Errorf(wire.BadRequest, "%v", err)
 	}
-	if err := rc.staging.sync(); err != nil {
+	if err := rc.staging.finish(); err != nil {
 		return err
 	}
 	for name, want := range end.Digests {

@@ -1,6 +1,7 @@
 package vnodes
 
 import (
+	"bytes"
 	"context"
 	"encoding/hex"
 	"encoding/json"
@@ -62,7 +63,11 @@ func (h *handing) adopt(kept *handoffKept) (fits bool, err error) {
 		case !ok && x.folded == nil: // nothing was acknowledged
 		case !ok:
 			return false, nil
-		case x.folded != nil || x.whole: // this node knows best
+		case x.whole: // this node knows best
+		case x.folded != nil:
+			if bytes.Compare(has.Key, x.folded) > 0 { // acknowledged in vain
+				x.folded = has.Key
+			}
 		default:
 			known, err := h.m.changedSince(x, has)
 			if !known || err != nil {

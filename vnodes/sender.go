@@ -235,38 +235,47 @@ func (h *handing) fold(ctx context.Context, x *part) error {
 	} else {
 		from = append(bytes.Clone(x.folded), 0)
 	}
-	b := batch{limit: h.m.cfg.ChunkBytes, flush: func(writes []Write) error {
-		if err := h.send(ctx, v, writes); err != nil {
+	sent := x.folded != nil
+	o := outgoing{limit: h.m.cfg.ChunkBytes, flush: func(o *outgoing) error {
+		if err := h.send(ctx, v, o); err != nil {
 			return err
 		}
-		key := writes[len(writes)-1].Key
+		sent = true
+		key := bytes.Clone(o.last)
 		h.onAck(func() { x.folded = key })
 		return nil
 	}}
-	if err := v.store.Ascend(from, b.add); err != nil {
+	if err := v.store.Ascend(from, o.add); err != nil {
 		return err
 	}
-	if err := b.end(); err != nil {
+	if err := o.end(); err != nil {
 		return err
+	}
+	if sent && h.d.session.Kind != ring.StepDrop {
+		if err := h.send(ctx, v, &o); err != nil { // of nothing: all is sent that comes in the order of the keys
+			return err
+		}
 	}
 	h.onAck(func() { x.whole = true })
 	return nil
 }
 
-// send sends writes to every target.
-func (h *handing) send(ctx context.Context, v *vnode, writes []Write) error {
+// send sends a chunk to every target.
+func (h *handing) send(ctx context.Context, v *vnode, o *outgoing) error {
 	if err := h.m.passed(wire.SourceChunk); err != nil {
 		return err
 	}
-	if !h.sealed && !h.m.outRate.pass(ctx, bytesOf(writes)*len(h.pipes)) {
+	if !h.sealed && !h.m.outRate.pass(ctx, o.bytes*len(h.pipes)) {
 		return ctx.Err()
 	}
+	body := o.body()
 	for _, p := range h.pipes {
-		if err := p.chunk(v.svc.id, writes); err != nil {
+		if err := p.chunk(v.svc.id, body); err != nil {
 			return err
 		}
 	}
-	h.d.moved(writes)
+	h.d.records.Add(int64(o.records))
+	h.d.bytes.Add(int64(o.bytes))
 	return nil
 }
 
@@ -281,17 +290,17 @@ func (h *handing) sendTails(ctx context.Context) (int, error) {
 		if err := x.v.store.Sync(); err != nil { // then every key's record is durable
 			return 0, err
 		}
-		b := batch{limit: h.m.cfg.ChunkBytes, flush: func(writes []Write) error { return h.send(ctx, x.v, writes) }}
+		o := outgoing{limit: h.m.cfg.ChunkBytes, flush: func(o *outgoing) error { return h.send(ctx, x.v, o) }}
 		for k := range keys {
 			r, ok, err := x.v.store.Get([]byte(k))
 			if err != nil {
 				return 0, err
 			}
-			if ok && !b.add([]byte(k), r) {
+			if ok && !o.add([]byte(k), r) {
 				break
 			}
 		}
-		if err := b.end(); err != nil {
+		if err := o.end(); err != nil {
 			return 0, err
 		}
 	}
