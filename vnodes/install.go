@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"sync"
 	"time"
 
 	"github.com/ringcore/ringcore/dataplane/wire"
@@ -110,12 +111,18 @@ func (m *Manager) install() {
 		m.awaitOthers(r)
 	}
 	var changed []ring.Partition
+	var arriving sync.WaitGroup
 	for p := range r.Assignments {
 		if p := ring.Partition(p); old.Gen(p) != r.Gen(p) {
 			changed = append(changed, p)
-			m.takeOver(old, r, p)
+			if a := m.arrivalFor(r, p); a != nil {
+				arriving.Go(func() { m.takeOver(old, r, p, a) }) // what they note goes to the disk together
+				continue
+			}
+			m.takeOver(old, r, p, nil)
 		}
 	}
+	arriving.Wait()
 	m.mu.Lock()
 	m.installed = r
 	m.mu.Unlock()
@@ -150,9 +157,9 @@ func (m *Manager) gateOf(svc *service, p ring.Partition) gate {
 	return m.slotGate(svc, m.installed, p)
 }
 
-// takeOver readies the slots of p that ring r gives to this node and old did not.
-func (m *Manager) takeOver(old, r *ring.Ring, p ring.Partition) {
-	a := m.arrivalFor(r, p)
+// takeOver readies the slots of p that ring r gives to this node and old did not, with
+// what a brings.
+func (m *Manager) takeOver(old, r *ring.Ring, p ring.Partition, a *arrival) {
 	failed := make(map[string]Digest)
 	for _, svc := range m.services {
 		if !within(r.Place(p, m.node), svc.replicas(r)) {
@@ -333,6 +340,7 @@ func (m *Manager) dropSlot(svc *service, p ring.Partition) error {
 // services that failed: their staged files are tried again by the next start.
 func (m *Manager) forget(a *arrival, failed map[string]Digest) error {
 	id := a.note.Session.ID
+	a.done()
 	m.mu.Lock()
 	delete(m.arrived, id)
 	m.mu.Unlock()

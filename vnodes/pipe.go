@@ -110,6 +110,13 @@ func (p *pipe) ask(flags wire.Flags, body []byte, timeout time.Duration) (wire.F
 	}
 }
 
+// tell says that epoch is in force, to one who is ready; what it answers is not heard.
+func (p *pipe) tell(epoch uint64) error {
+	h := p.head
+	h.Kind, h.Flags, h.Epoch = wire.KindRequest, wire.FlagLast, epoch
+	return p.send(&h, nil)
+}
+
 // hear reads one answer.
 func (p *pipe) hear() (wire.Frame, error) {
 	f, err := p.st.ReadFrame()

@@ -146,6 +146,18 @@ func (h *handing) forget() {
 	h.d.handing = nil
 }
 
+// tell lets the target know that the session is committed.
+func (h *handing) tell() {
+	if h.d.session.Kind == ring.StepDrop {
+		return // nothing becomes of what the targets have got
+	}
+	for _, p := range h.pipes {
+		if err := p.tell(h.m.epoch()); err != nil {
+			h.m.log.Debug("target not told of the switch", "transfer", h.d.session.ID, "err", err)
+		}
+	}
+}
+
 // onAck has fn called when the target has acknowledged all that is sent. Only a handing
 // to one target resumes.
 func (h *handing) onAck(fn func()) {
