@@ -17,6 +17,9 @@ func (s *Store) lead() {
 	watch := newStallWatch(s.waits.stalled)
 	for caughtUp := false; ; {
 		changed := s.Changed()
+		if err := s.raft.calm(); err != nil {
+			s.log.Warn("raft keeps the patience of a lone voter", "err", err)
+		}
 		switch {
 		case !s.raft.leads():
 			caughtUp = false

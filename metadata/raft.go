@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/hashicorp/raft"
 	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
@@ -77,6 +78,9 @@ func openRaft(cfg *Config, w waits, f *fsm, st *State, log *slog.Logger) (_ *raf
 		return nil, fmt.Errorf("open raft snapshots: %w", err)
 	}
 	conf := raftConfig(raft.ServerID(cfg.Self.ID), w, hlog)
+	if slices.Equal(voterFlags(st), []ring.NodeID{cfg.Self.ID}) {
+		conf.HeartbeatTimeout, conf.ElectionTimeout = w.lease, w.lease // there is no other leader to wait for; see calm
+	}
 	if st.founded(cfg.Self.ID) {
 		if err := bootstrapRaft(conf, logs, snaps, n.trans); err != nil {
 			return nil, err
@@ -114,6 +118,17 @@ func bootstrapRaft(conf *raft.Config, logs *raftboltdb.BoltStore, snaps raft.Sna
 		return fmt.Errorf("bootstrap raft: %w", err)
 	}
 	return nil
+}
+
+// calm gives a node that was the only voter when it started the profile's patience:
+// now it leads, or follows. Until then others waited for it, those that join above all.
+func (n *raftNode) calm() error {
+	c := n.ReloadableConfig()
+	if c.HeartbeatTimeout == n.waits.heartbeat || !n.leads() && n.LastContact().IsZero() {
+		return nil
+	}
+	c.HeartbeatTimeout, c.ElectionTimeout = n.waits.heartbeat, n.waits.heartbeat
+	return n.ReloadConfig(c)
 }
 
 // close stops raft and waits for its goroutines. Connections go first: raft would
