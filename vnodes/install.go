@@ -140,12 +140,15 @@ func (m *Manager) regate(svc *service, p ring.Partition) {
 	}
 }
 
-// regate takes the gate that the ring asks for. A vnode that is sealed stays so until
-// its transfer's driver says otherwise, unless the ring has moved it. Worker only.
+// regate takes the gate that the ring asks for. A vnode that is sealed or proposed stays
+// so until its transfer's driver says otherwise, unless the ring has moved it. The note of
+// a proposal comes behind its gate: until then nothing else says that there is one.
+// Worker only.
 func (v *vnode) regate() {
 	g := v.m.gateOf(v.svc, v.id.partition)
-	if v.gate.Load().phase == sealed && g.phase == serving {
-		g.phase = sealed
+	switch now := v.gate.Load().phase; {
+	case now == sealed && g.phase == serving, now == proposed && g.phase != gone:
+		g.phase = now
 	}
 	v.setGate(g)
 }
