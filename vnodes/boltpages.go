@@ -42,6 +42,12 @@ func (p *boltPages) node(id uint64) (boltNode, error) {
 	return parseNode(id, b[:pages*size])
 }
 
+// pageHead is what a page says of itself: its id, and how many pages it is long.
+func pageHead(b []byte) (id uint64, pages int64) {
+	ne := binary.NativeEndian
+	return ne.Uint64(b), int64(ne.Uint32(b[12:])) + 1
+}
+
 // parseNode is the page that is all of b.
 func parseNode(id uint64, b []byte) (boltNode, error) {
 	ne := binary.NativeEndian

@@ -216,6 +216,17 @@ func (w *boltWriter) alloc(flags uint16, count, size int) (uint64, []byte) {
 	return id, b[boltPageHeader:]
 }
 
+// flushLeaves writes all that was put, in leaves that are shorter for that.
+func (w *boltWriter) flushLeaves() error {
+	for _, t := range w.trees {
+		if len(t.leaf.sizes) > 0 {
+			w.endLeaf(t)
+		}
+	}
+	w.flush()
+	return w.err
+}
+
 func (w *boltWriter) flush() {
 	if w.err == nil && len(w.buf) > 0 {
 		_, w.err = w.f.WriteAt(w.buf, w.at)

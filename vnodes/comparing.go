@@ -264,7 +264,7 @@ func (c *comparing) send(writes []Write) error {
 	if err := c.slot.still(); err != nil {
 		return err
 	}
-	if err := c.pipe.chunk(c.slot.svc.id, writes); err != nil {
+	if err := c.pipe.chunk(c.slot.svc.id, AppendWrites(nil, writes)); err != nil {
 		return err
 	}
 	c.tally.Sent += int64(len(writes))

@@ -96,7 +96,7 @@ type Config struct {
 
 	StallTime   time.Duration // after which attempts that bring nothing end their session; 1 min if zero
 	SealTimeout time.Duration // how long a seal waits for READY; 2 s if zero
-	ChunkBytes  int           // of a handoff chunk; 256 KiB if zero
+	ChunkBytes  int           // of a handoff chunk; 128 KiB if zero
 	SettleTime  time.Duration // after which no request is under way that a slot has answered; 5 s if zero
 	ScrubBytes  int64         // that the scrub of the files reads in a second; 16 MiB if zero
 
@@ -119,7 +119,7 @@ func (m *Manager) withDefaults() {
 	}
 	m.cfg.SealTimeout = defaulted(m.cfg.SealTimeout, 2*time.Second)
 	m.cfg.StallTime = defaulted(m.cfg.StallTime, time.Minute)
-	m.cfg.ChunkBytes = defaulted(m.cfg.ChunkBytes, 256<<10)
+	m.cfg.ChunkBytes = defaulted(m.cfg.ChunkBytes, 128<<10)
 	if m.cfg.Rates == nil {
 		m.cfg.Rates = func() (in, out int64) { return 0, 0 }
 	}

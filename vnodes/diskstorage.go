@@ -216,10 +216,16 @@ func (d *Disk) files(pick func(name string) (string, bool)) ([]string, error) {
 	return names, nil
 }
 
-// removeParts deletes the files that a crash has left half made. The log does so itself.
+// removeParts deletes the files that a crash has left half made, but for what a transfer
+// has filled: see Refill. The log does so itself.
 func (d *Disk) removeParts() error {
 	parts, err := d.files(func(name string) (string, bool) {
-		return name, strings.HasSuffix(name, partSuffix) && !strings.HasPrefix(name, logDir+"/")
+		whole, part := strings.CutSuffix(name, partSuffix)
+		if part && strings.HasSuffix(whole, stagingSuffix) {
+			_, err := os.Lstat(d.path(whole))
+			part = err == nil // of a checkpoint
+		}
+		return name, part && !strings.HasPrefix(name, logDir+"/")
 	})
 	for _, name := range parts {
 		err = errors.Join(err, d.fsys.remove(d.path(name)))
@@ -251,6 +257,11 @@ func (d *Disk) remove(name string) error {
 			return err
 		}
 		return s.discard()
+	}
+	if strings.HasSuffix(name, stagingSuffix) {
+		if err := removeFile(d.fsys, d.path(name)+partSuffix); err != nil {
+			return err
+		}
 	}
 	if err := removeFile(d.fsys, d.path(name)); err != nil {
 		return err

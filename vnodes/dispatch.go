@@ -52,6 +52,7 @@ func (m *Manager) Dispatch(r *wire.Request) {
 		return
 	}
 	m.noticeAbsence(svc, r)
+	m.bulk.note()
 	v, err := m.vnodeFor(svc, r)
 	switch {
 	case err == nil:

@@ -232,6 +232,9 @@ func (m *Manager) conclude(d *driver, committed bool) error {
 		return err
 	}
 	if committed {
+		if d.handing != nil {
+			d.handing.tell()
+		}
 		m.install()
 		m.log.Info("partition handed off", "transfer", s.ID, "partition", s.Partition, "kind", s.Kind, "to", s.To,
 			"items", d.records.Load(), "bytes", d.bytes.Load(), "elapsed", m.now().Sub(d.begun))

@@ -17,11 +17,7 @@ const minWrite = 2 + 1 + wire.StampSize + 1
 func AppendWrites(dst []byte, writes []Write) []byte {
 	dst = binary.AppendUvarint(dst, uint64(len(writes)))
 	for i := range writes {
-		w := &writes[i]
-		dst = wire.AppendBytes(dst, w.Key)
-		dst = append(dst, byte(w.Record.Flags))
-		dst = w.Record.Stamp.Append(dst)
-		dst = wire.AppendBytes(dst, w.Record.Value)
+		dst = appendWrite(dst, writes[i].Key, &writes[i].Record)
 	}
 	return dst
 }
@@ -29,6 +25,13 @@ func AppendWrites(dst []byte, writes []Write) []byte {
 // effectSize is at least the length of what AppendWrites makes of writes.
 func effectSize(writes []Write) int {
 	return binary.MaxVarintLen32 + len(writes)*(2*binary.MaxVarintLen32+1+wire.StampSize) + bytesOf(writes)
+}
+
+func appendWrite(dst, key []byte, r *Record) []byte {
+	dst = wire.AppendBytes(dst, key)
+	dst = append(dst, byte(r.Flags))
+	dst = r.Stamp.Append(dst)
+	return wire.AppendBytes(dst, r.Value)
 }
 
 // ParseWrites reads what AppendWrites made, and nothing else: its errors wrap

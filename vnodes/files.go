@@ -14,8 +14,11 @@ func slotFile(svc *service, p ring.Partition) string {
 	return fmt.Sprintf("%s/p%04d.bolt", svc.Name, p)
 }
 
+// stagingSuffix ends the name of a store that a transfer fills.
+const stagingSuffix = ".staging"
+
 func stagingFile(svc *service, p ring.Partition, session string) string {
-	return fmt.Sprintf("%s/p%04d.%s.staging", svc.Name, p, session)
+	return fmt.Sprintf("%s/p%04d.%s%s", svc.Name, p, session, stagingSuffix)
 }
 
 func hintFile(svc *service, p ring.Partition, fallback ring.NodeID) string {
@@ -29,6 +32,13 @@ func (m *Manager) findFiles() error {
 	names, err := m.storage.List()
 	if err != nil {
 		return fmt.Errorf("list files: %w", err)
+	}
+	if m.disk != nil {
+		unfinished, err := m.disk.unfinished()
+		if err != nil {
+			return fmt.Errorf("list files: %w", err)
+		}
+		names = append(names, unfinished...)
 	}
 	for _, name := range names {
 		if err := m.find(name); err != nil {
@@ -45,7 +55,7 @@ func (m *Manager) find(name string) error {
 		return nil // of a service that is not registered in this run
 	}
 	hint, isHint := strings.CutPrefix(file, "hints/")
-	stem, isStaging := strings.CutSuffix(file, ".staging")
+	stem, isStaging := strings.CutSuffix(file, stagingSuffix)
 	switch {
 	case isHint:
 		part, node, _ := strings.Cut(strings.TrimSuffix(hint, ".bolt"), ".")

@@ -172,7 +172,7 @@ func (m *Manager) deliver(ctx context.Context, d *driver, v *vnode, mode handoff
 	if _, err := pp.ask(0, body, pipeTimeout); err != nil {
 		return err
 	}
-	return m.drain(ctx, d, v, func(writes []Write) error { return pp.chunk(v.svc.id, writes) }, func() error {
+	return m.drain(ctx, d, v, func(writes []Write) error { return pp.chunk(v.svc.id, AppendWrites(nil, writes)) }, func() error {
 		_, err := pp.ask(wire.FlagLast, nil, pipeTimeout)
 		return err
 	})

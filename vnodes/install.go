@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"sync"
 	"time"
 
 	"github.com/ringcore/ringcore/dataplane/wire"
@@ -110,12 +111,18 @@ func (m *Manager) install() {
 		m.awaitOthers(r)
 	}
 	var changed []ring.Partition
+	var arriving sync.WaitGroup
 	for p := range r.Assignments {
 		if p := ring.Partition(p); old.Gen(p) != r.Gen(p) {
 			changed = append(changed, p)
-			m.takeOver(old, r, p)
+			if a := m.arrivalFor(r, p); a != nil {
+				arriving.Go(func() { m.takeOver(old, r, p, a) }) // what they note goes to the disk together
+				continue
+			}
+			m.takeOver(old, r, p, nil)
 		}
 	}
+	arriving.Wait()
 	m.mu.Lock()
 	m.installed = r
 	m.mu.Unlock()
@@ -133,12 +140,15 @@ func (m *Manager) regate(svc *service, p ring.Partition) {
 	}
 }
 
-// regate takes the gate that the ring asks for. A vnode that is sealed stays so until
-// its transfer's driver says otherwise, unless the ring has moved it. Worker only.
+// regate takes the gate that the ring asks for. A vnode that is sealed or proposed stays
+// so until its transfer's driver says otherwise, unless the ring has moved it. The note of
+// a proposal comes behind its gate: until then nothing else says that there is one.
+// Worker only.
 func (v *vnode) regate() {
 	g := v.m.gateOf(v.svc, v.id.partition)
-	if v.gate.Load().phase == sealed && g.phase == serving {
-		g.phase = sealed
+	switch now := v.gate.Load().phase; {
+	case now == sealed && g.phase == serving, now == proposed && g.phase != gone:
+		g.phase = now
 	}
 	v.setGate(g)
 }
@@ -150,9 +160,9 @@ func (m *Manager) gateOf(svc *service, p ring.Partition) gate {
 	return m.slotGate(svc, m.installed, p)
 }
 
-// takeOver readies the slots of p that ring r gives to this node and old did not.
-func (m *Manager) takeOver(old, r *ring.Ring, p ring.Partition) {
-	a := m.arrivalFor(r, p)
+// takeOver readies the slots of p that ring r gives to this node and old did not, with
+// what a brings.
+func (m *Manager) takeOver(old, r *ring.Ring, p ring.Partition, a *arrival) {
 	failed := make(map[string]Digest)
 	for _, svc := range m.services {
 		if !within(r.Place(p, m.node), svc.replicas(r)) {
@@ -333,6 +343,7 @@ func (m *Manager) dropSlot(svc *service, p ring.Partition) error {
 // services that failed: their staged files are tried again by the next start.
 func (m *Manager) forget(a *arrival, failed map[string]Digest) error {
 	id := a.note.Session.ID
+	a.done()
 	m.mu.Lock()
 	delete(m.arrived, id)
 	m.mu.Unlock()

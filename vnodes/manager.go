@@ -61,6 +61,7 @@ type Manager struct {
 	hintRate  *rate
 	inRate    *throttle // of transfers
 	outRate   *throttle
+	bulk      *bulk
 
 	wake      chan struct{} // one slot: a driver has ended, there may be more to drive
 	installMu sync.Mutex    // held while slots change hands: to install a ring, to drop what has left
@@ -95,7 +96,7 @@ func Open(cfg Config) (*Manager, error) {
 		claims: make(map[ring.NodeID]*claim), asking: make(chan struct{}, 1), handing: make(chan struct{}, 1), born: time.Now(),
 		drivers: make(map[string]*driver), proposals: make(map[ring.Partition]Session),
 		arrived: make(map[string]*arrival), incoming: make(map[string]*incoming), parked: make(map[string]*staged),
-		repairs: make(map[vnodeID]*repair), faults: newFaults(),
+		repairs: make(map[vnodeID]*repair), faults: newFaults(), bulk: newBulk(),
 	}
 	m.withDefaults()
 	bits, err := strconv.ParseUint(string(cfg.Node), 16, 64)

@@ -69,11 +69,11 @@ func (p *pipe) drain() error {
 	return nil
 }
 
-// chunk sends writes of a service.
-func (p *pipe) chunk(service uint32, writes []Write) error {
+// chunk sends a body of writes of a service; it is not kept.
+func (p *pipe) chunk(service uint32, body []byte) error {
 	h := p.head
 	h.Kind, h.Service = wire.KindChunk, service
-	return p.send(&h, AppendWrites(nil, writes))
+	return p.send(&h, body)
 }
 
 func (p *pipe) send(h *wire.Header, body []byte) error {
@@ -108,6 +108,13 @@ func (p *pipe) ask(flags wire.Flags, body []byte, timeout time.Duration) (wire.F
 			return f, err
 		}
 	}
+}
+
+// tell says that epoch is in force, to one who is ready; what it answers is not heard.
+func (p *pipe) tell(epoch uint64) error {
+	h := p.head
+	h.Kind, h.Flags, h.Epoch = wire.KindRequest, wire.FlagLast, epoch
+	return p.send(&h, nil)
 }
 
 // hear reads one answer.

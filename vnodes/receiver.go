@@ -33,12 +33,6 @@ func (n *SessionNote) moves(service string) bool {
 	return ok
 }
 
-// arrival is a session whose data this node holds verified, until its commit.
-type arrival struct {
-	note   SessionNote
-	stores map[string]Store // staging stores that are open, by service
-}
-
 // incoming is a stream that fills staging files; at most one per session.
 type incoming struct {
 	st   Stream
@@ -90,10 +84,11 @@ func (m *Manager) receive(ctx context.Context, answer *answerer, first *wire.Fra
 		if err != nil {
 			return // the sender has what it wanted, or tries again
 		}
-		if !acks.add(&f, rc.take(&f)) {
+		many := f.Kind == wire.KindChunk && f.Flags&wire.FlagSealed == 0 && rc.open.Session.ID != ""
+		if !acks.add(&f, rc.inTurn(ctx, &f, many)) {
 			return
 		}
-		if f.Kind == wire.KindChunk && f.Flags&wire.FlagSealed == 0 && rc.open.Session.ID != "" && !m.inRate.pass(ctx, len(f.Body)) {
+		if many && !m.inRate.pass(ctx, len(f.Body)) {
 			return
 		}
 	}
@@ -184,78 +179,12 @@ func (rc *receiver) stillWhole() error {
 	return nil
 }
 
-// discardAll forgets what is staged for p, but for session but: another session has
-// begun, so that of any other has ended without effect.
-func (m *Manager) discardAll(p ring.Partition, but string) error {
-	m.mu.Lock()
-	var old []string
-	for id, a := range m.arrived {
-		if a.note.Session.Partition == p && id != but {
-			old = append(old, id)
-		}
-	}
-	var stale []string
-	for id, s := range m.parked {
-		if s.session.Partition == p && id != but {
-			stale = append(stale, id)
-		}
-	}
-	m.mu.Unlock()
-	var errs []error
-	for _, id := range old {
-		errs = append(errs, m.discard(id))
-	}
-	for _, id := range stale {
-		errs = append(errs, m.dropParked(id))
-	}
-	return errors.Join(errs...)
-}
-
-// discard forgets what is staged for a session.
-func (m *Manager) discard(session string) error {
-	m.mu.Lock()
-	a := m.arrived[session]
-	delete(m.arrived, session)
-	m.mu.Unlock()
-	if a == nil {
-		return nil
-	}
-	errs := []error{m.journal.DeleteSession(session)}
-	for _, st := range a.stores {
-		errs = append(errs, st.Drop())
-	}
-	for name := range a.note.Digests { // of an earlier run: staged, and not opened by this one
-		if svc := m.services[wire.ServiceID(name)]; svc != nil && a.stores[name] == nil {
-			errs = append(errs, m.storage.Remove(stagingFile(svc, a.note.Session.Partition, session)))
-		}
-	}
-	return errors.Join(errs...)
-}
-
-// discardEnded forgets what is staged for sessions that have ended without giving
-// their partition to this node.
-func (m *Manager) discardEnded() {
-	m.mu.Lock()
-	var notes []SessionNote
-	for _, a := range m.arrived {
-		notes = append(notes, a.note)
-	}
-	m.mu.Unlock()
-	for _, n := range notes {
-		committed, over := m.ended(&n.Session)
-		if !over || committed && m.ring().Gen(n.Session.Partition) <= n.Session.Gen {
-			continue
-		}
-		if err := m.discard(n.Session.ID); err != nil {
-			m.log.Warn("ended session not discarded", "transfer", n.Session.ID, "err", err)
-		}
-	}
-	m.dropEndedParked()
-}
-
 // take handles one frame. What it returns tells when that is done, and how.
 func (rc *receiver) take(f *wire.Frame) (done <-chan error) {
-	if f.Kind == wire.KindRequest && f.Flags&wire.FlagLast != 0 && !rc.ready {
+	if f.Kind == wire.KindRequest && f.Flags&wire.FlagLast != 0 {
+		if rc.ready {
+			return settled(rc.m.told(rc.open.Session.From, ring.Epoch(f.Epoch)))
+		}
 		return settled(rc.end(f))
 	}
 	svc, writes, err := rc.records(f)
@@ -266,6 +195,16 @@ func (rc *receiver) take(f *wire.Frame) (done <-chan error) {
 		return rc.stage(svc, writes)
 	}
 	return settled(rc.merge(svc, writes))
+}
+
+// told installs the ring of epoch, in which a session is committed, as its source from
+// says: writers wait for that. The ring would come by itself, a little later.
+func (m *Manager) told(from ring.NodeID, epoch ring.Epoch) error {
+	ctx, cancel := context.WithTimeout(m.ctx, 2*time.Second)
+	defer cancel()
+	err := m.rings.Fetch(ctx, epoch, from)
+	m.install()
+	return err
 }
 
 // records are those of a chunk.
@@ -362,7 +301,7 @@ func (rc *receiver) end(f *wire.Frame) error {
 	if err := json.Unmarshal(f.Body, &end); err != nil {
 		return wire.Errorf(wire.BadRequest, "%v", err)
 	}
-	if err := rc.staging.sync(); err != nil {
+	if err := rc.staging.finish(); err != nil {
 		return err
 	}
 	for name, want := range end.Digests {
@@ -385,7 +324,7 @@ func (rc *receiver) end(f *wire.Frame) error {
 		return fmt.Errorf("note that the session is ready: %w", err)
 	}
 	rc.m.mu.Lock()
-	rc.m.arrived[note.Session.ID] = &arrival{note: note, stores: rc.staging.stores}
+	rc.m.arrived[note.Session.ID] = &arrival{note: note, stores: rc.staging.stores, unseal: rc.m.bulk.seal(rc.m.cfg.SealTimeout)}
 	rc.m.mu.Unlock()
 	rc.staging, rc.ready = newStaged(), true
 	if err := rc.m.passed(wire.TargetReady); err != nil {

@@ -1,6 +1,7 @@
 package vnodes
 
 import (
+	"bytes"
 	"context"
 	"encoding/hex"
 	"encoding/json"
@@ -62,7 +63,11 @@ func (h *handing) adopt(kept *handoffKept) (fits bool, err error) {
 		case !ok && x.folded == nil: // nothing was acknowledged
 		case !ok:
 			return false, nil
-		case x.folded != nil || x.whole: // this node knows best
+		case x.whole: // this node knows best
+		case x.folded != nil:
+			if bytes.Compare(has.Key, x.folded) > 0 { // acknowledged in vain
+				x.folded = has.Key
+			}
 		default:
 			known, err := h.m.changedSince(x, has)
 			if !known || err != nil {
@@ -139,6 +144,18 @@ func (h *handing) forget() {
 		x.v.unfollow(x.tail)
 	}
 	h.d.handing = nil
+}
+
+// tell lets the target know that the session is committed.
+func (h *handing) tell() {
+	if h.d.session.Kind == ring.StepDrop {
+		return // nothing becomes of what the targets have got
+	}
+	for _, p := range h.pipes {
+		if err := p.tell(h.m.epoch()); err != nil {
+			h.m.log.Debug("target not told of the switch", "transfer", h.d.session.ID, "err", err)
+		}
+	}
 }
 
 // onAck has fn called when the target has acknowledged all that is sent. Only a handing

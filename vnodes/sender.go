@@ -1,12 +1,10 @@
 package vnodes
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"time"
 
 	"github.com/ringcore/ringcore/dataplane/wire"
@@ -31,6 +29,7 @@ type handing struct {
 	pipes    []*pipe
 	started  int  // of parts: told that a handoff starts
 	sealed   bool // writers wait
+	unseal   func()
 	proposed bool // what becomes of it is no longer this attempt's to say
 }
 
@@ -56,8 +55,9 @@ func (m *Manager) hand(ctx context.Context, d *driver) error {
 		d.total.Store(0)
 	}
 	h := d.handing
-	h.pipes, h.started, h.sealed, h.proposed = nil, 0, false, false
+	h.pipes, h.started, h.sealed, h.proposed, h.unseal = nil, 0, false, false, func() {}
 	err := h.attempt(ctx)
+	h.unseal()
 	h.release(ctx, err)
 	return err
 }
@@ -96,6 +96,9 @@ func (h *handing) attempt(ctx context.Context) error {
 		if !pause(ctx, 50*time.Millisecond) {
 			return ctx.Err()
 		}
+	}
+	for _, x := range h.parts {
+		x.v.store.Digest() // of what there is to count, little is left for the seal
 	}
 	err := h.seal(ctx)
 	if err == nil {
@@ -219,101 +222,11 @@ func (h *handing) release(ctx context.Context, err error) {
 	}
 }
 
-// fold sends every record that was durable when it passes, from where the target has
-// acknowledged them on. What changes meanwhile is in the tail.
-func (h *handing) fold(ctx context.Context, x *part) error {
-	if x.whole {
-		return nil
-	}
-	v := x.v
-	if err := v.store.Sync(); err != nil { // what was appended before the tail began
-		return err
-	}
-	var from []byte
-	if x.folded == nil {
-		h.d.total.Add(v.store.Digest().Records)
-	} else {
-		from = append(bytes.Clone(x.folded), 0)
-	}
-	b := batch{limit: h.m.cfg.ChunkBytes, flush: func(writes []Write) error {
-		if err := h.send(ctx, v, writes); err != nil {
-			return err
-		}
-		key := writes[len(writes)-1].Key
-		h.onAck(func() { x.folded = key })
-		return nil
-	}}
-	if err := v.store.Ascend(from, b.add); err != nil {
-		return err
-	}
-	if err := b.end(); err != nil {
-		return err
-	}
-	h.onAck(func() { x.whole = true })
-	return nil
-}
-
-// send sends writes to every target.
-func (h *handing) send(ctx context.Context, v *vnode, writes []Write) error {
-	if err := h.m.passed(wire.SourceChunk); err != nil {
-		return err
-	}
-	if !h.sealed && !h.m.outRate.pass(ctx, bytesOf(writes)*len(h.pipes)) {
-		return ctx.Err()
-	}
-	for _, p := range h.pipes {
-		if err := p.chunk(v.svc.id, writes); err != nil {
-			return err
-		}
-	}
-	h.d.moved(writes)
-	return nil
-}
-
-// sendTails sends the records whose keys changed since the last call and returns
-// how many they were. Unless sealed, it waits until the targets have all of them.
-func (h *handing) sendTails(ctx context.Context) (int, error) {
-	total := 0
-	for _, x := range h.parts {
-		keys := x.tail.take()
-		maps.Copy(x.taken, keys)
-		total += len(keys)
-		if err := x.v.store.Sync(); err != nil { // then every key's record is durable
-			return 0, err
-		}
-		b := batch{limit: h.m.cfg.ChunkBytes, flush: func(writes []Write) error { return h.send(ctx, x.v, writes) }}
-		for k := range keys {
-			r, ok, err := x.v.store.Get([]byte(k))
-			if err != nil {
-				return 0, err
-			}
-			if ok && !b.add([]byte(k), r) {
-				break
-			}
-		}
-		if err := b.end(); err != nil {
-			return 0, err
-		}
-	}
-	if h.sealed {
-		return total, nil
-	}
-	for _, p := range h.pipes {
-		if err := p.drain(); err != nil {
-			return 0, err
-		}
-	}
-	for _, x := range h.parts {
-		clear(x.taken)
-	}
-	return total, nil
-}
-
 // seal holds the commands, sends the rest and waits until every target says that
 // it has what is here. The writers wait meanwhile: it takes SealTimeout at most.
 func (h *handing) seal(ctx context.Context) error {
 	h.d.enter("sealed")
-	h.sealed = true
+	h.sealed, h.unseal = true, h.m.bulk.seal(h.m.cfg.SealTimeout)
 	for _, p := range h.pipes {
 		p.head.Flags |= wire.FlagSealed
 	}

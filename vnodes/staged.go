@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/ringcore/ringcore/dataplane/wire"
+	"github.com/ringcore/ringcore/metadata/ring"
 )
 
 // staged is what a session has brought and is not verified yet. While no stream of the
@@ -37,6 +38,18 @@ func (s *staged) wrote(service string, key []byte, err error) {
 	case string(key) > string(s.keys[service]):
 		s.keys[service] = key
 	}
+}
+
+// finish waits until all that was appended is durable, in stores that can be renamed.
+func (s *staged) finish() error {
+	for name, st := range s.stores {
+		whole, err := wholeStore(st)
+		if err != nil {
+			return err
+		}
+		s.stores[name] = whole
+	}
+	return s.sync()
 }
 
 // sync waits until all that was appended is durable.
@@ -115,9 +128,10 @@ func (m *Manager) takeUp(rc *receiver) error {
 		}
 		name := stagingFile(svc, rc.p, id)
 		if old != nil {
-			st, err := m.storage.Open(m.identity(svc, rc.p, ""), name)
+			st, last, err := m.reopenStaging(m.stagingIdentity(svc, rc.p, id), name)
 			if err == nil {
 				rc.staging.stores[svc.Name] = st
+				rc.staging.keys[svc.Name] = last
 				continue
 			}
 			if !errors.Is(err, fs.ErrNotExist) {
@@ -127,6 +141,30 @@ func (m *Manager) takeUp(rc *receiver) error {
 		errs = append(errs, m.storage.Remove(name))
 	}
 	return errors.Join(errs...)
+}
+
+func (m *Manager) stagingIdentity(svc *service, p ring.Partition, session string) Identity {
+	id := m.identity(svc, p, "")
+	id.Session = session
+	return id
+}
+
+// createStaging makes the store that a session fills.
+func (m *Manager) createStaging(id Identity, name string) (Store, error) {
+	if m.disk == nil {
+		return m.storage.Create(id, name)
+	}
+	return m.disk.Fill(id, name)
+}
+
+// reopenStaging opens what an earlier run of this node has staged, and tells up to which
+// key the source's fold is in it, if that is known.
+func (m *Manager) reopenStaging(id Identity, name string) (Store, []byte, error) {
+	st, err := m.storage.Open(id, name)
+	if errors.Is(err, fs.ErrNotExist) && m.disk != nil {
+		return m.disk.Refill(id, name)
+	}
+	return st, nil, err
 }
 
 // kept tells the source what it need not send again.
@@ -162,10 +200,9 @@ func (rc *receiver) stage(svc *service, writes []Write) (done <-chan error) {
 	}
 	st := rc.staging.stores[svc.Name]
 	if st == nil {
-		id := rc.m.identity(svc, rc.p, "")
-		id.Session = rc.open.Session.ID
 		var err error
-		if st, err = rc.m.storage.Create(id, stagingFile(svc, rc.p, id.Session)); err != nil {
+		id := rc.m.stagingIdentity(svc, rc.p, rc.open.Session.ID)
+		if st, err = rc.m.createStaging(id, stagingFile(svc, rc.p, id.Session)); err != nil {
 			return settled(err)
 		}
 		rc.staging.stores[svc.Name] = st
