@@ -80,6 +80,8 @@ type Config struct {
 
 	// OneMachine shortens the waits for nodes that share a machine: tests and dev clusters.
 	OneMachine bool
+
+	stuckAfter time.Duration // for tests: see the constant
 }
 
 const off = "off"

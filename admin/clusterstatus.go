@@ -107,6 +107,7 @@ func (s *StatusView) Assess() {
 		s.waitForLeader()
 	}
 	s.Reasons = s.wrong(leader)
+	s.waitForStuck()
 	s.Healthy = len(s.Reasons) == 0
 	s.waitForMembers()
 }
