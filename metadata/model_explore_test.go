@@ -123,6 +123,9 @@ func modelBounds() []bounds {
 			{sessions: 1, crashes: 2, aborts: 1},
 			{sessions: 2, crashes: 2, aborts: 1},
 			{sessions: 1, crashes: 2, aborts: 1, rots: 1},
+			{sessions: 2, crashes: 2, aborts: 1, rots: 1},
+			{sessions: 2, crashes: 3, aborts: 2},
+			{sessions: 3, crashes: 2, aborts: 2},
 		}
 	}
 	return []bounds{
