@@ -65,7 +65,9 @@ func TestAssess(t *testing.T) {
 		"transfers hang at a node that is up": {
 			make: func(s *admin.StatusView) {
 				s.Transfers.Active = []admin.TransferView{
-					{Kind: "move", From: "n2", To: "n3", StillS: 31}, {Kind: "add", To: "n2", StillS: 75}, {Kind: "drop", From: "n1", StillS: 29},
+					{Kind: "move", From: "n2", To: "n3", StillS: 31},
+					{Kind: "add", To: "n2", StillS: 75},
+					{Kind: "drop", From: "n1", StillS: 29},
 					{Kind: "hinted", From: "n1", To: "n3", StillS: 100}, // raft knows of none
 				}
 			},
