@@ -86,7 +86,7 @@ soak-topology: ## a random walk of joins and leaves on real nodes that die, hang
 soak-transfers: ## random transfers in a simulated world of crashes, broken streams and lost proposals; TRANSFERS=10000
 	RINGCORE_SOAK_TRANSFERS=$(or $(TRANSFERS),10000) $(GO) test -count=1 -timeout 120m -run '^TestRandomWalk$$' -v ./vnodes/
 
-soak-model: ## every interleaving of one transfer with crashes, in the large: minutes, gigabytes
+soak-model: ## every interleaving of one transfer with crashes, in the large: four minutes, a gigabyte
 	RINGCORE_SOAK_MODEL=1 $(GO) test -count=1 -timeout 60m -run '^TestTransferModel' -v ./metadata/
 
 soak-1754: ## the run of riak_kv#1754: five nodes, 40 clients on 10 keys, two join, two leave; ROUNDS=50 RATE=1x
@@ -95,8 +95,8 @@ soak-1754: ## the run of riak_kv#1754: five nodes, 40 clients on 10 keys, two jo
 topology: ## replicas up and down, plans and dead nodes with real processes, under readers; COUNT=1
 	RINGCORE_TEST_TOPOLOGY=1 $(GO) test -count=$(or $(COUNT),1) -timeout 30m -run '^Test(StagedClustering|DeadNode|ReplicasUpAndDown)$$' -v ./cmd/ringcore/
 
-soak-nodes: ## clusters of 10, 25 and 50 nodes: changes are everywhere within a second, and cost each node the same
-	RINGCORE_SOAK_NODES=1 $(GO) test -count=1 -timeout 10m -run '^TestManyNodes$$' -v ./metadata/
+soak-nodes: ## clusters of 10, 25 and 50 nodes: changes are everywhere within a second, and cost each node the same; what an idle node costs (root)
+	RINGCORE_SOAK_NODES=1 $(GO) test -count=1 -timeout 10m -run '^Test(ManyNodes|IdleNodes)$$' -v ./metadata/ ./cmd/ringcore/
 
 browser: ## the web console in a headless Chromium, which is installed if it can be; SHOTS=<folder> for pictures of every page
 	admin/console/testdata/chromium.sh

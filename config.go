@@ -82,6 +82,7 @@ type Config struct {
 	OneMachine bool
 
 	floorAge time.Duration // of tests: how far floors stay behind the clock; see vnodes.Config
+	stuckAfter time.Duration // for tests: see the constant
 }
 
 const off = "off"

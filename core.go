@@ -125,6 +125,7 @@ func (c *core) open(first *metadata.State) error {
 	c.tasks.Go(c.keepInTouch)
 	c.tasks.Go(c.watchState)
 	c.tasks.Go(c.watchStorage)
+	c.tasks.Go(c.watchTransfers)
 	return nil
 }
 

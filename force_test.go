@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -45,11 +46,28 @@ func readForced(t *testing.T, n *Node, service string, k int, r wire.Quorum) (fo
 	return true, nil
 }
 
-// forceOut removes a node that has been stopped.
-func forceOut(t *testing.T, at *Node, name string) {
+// forceOut removes a node that has been stopped. If that loses data, it has to be accepted.
+func forceOut(t *testing.T, at *Node, name string, loses bool) {
 	t.Helper()
+	req := admin.ChangeRequest{Kind: "force-remove", Node: name, Commit: true}
+	if loses {
+		eventually(t, name+" is kept, because data would be lost", func() error {
+			_, err := (view{at}).Change(t.Context(), req)
+			if err == nil {
+				t.Fatalf("%s is removed, and nobody has accepted what is lost", name)
+			}
+			if !errors.Is(err, &wire.Error{Code: wire.DataLoss}) || !strings.Contains(err.Error(), "partitions of service one have no other copy") {
+				return err
+			}
+			return nil
+		})
+		if m, _ := at.core.Load().meta.State().MemberByName(name); m.Gone() {
+			t.Fatalf("%s is gone", name)
+		}
+		req.AcceptLoss = true
+	}
 	eventually(t, name+" is forced out", func() error {
-		_, err := (view{at}).Change(t.Context(), admin.ChangeRequest{Kind: "force-remove", Node: name, Stopped: true, Commit: true})
+		_, err := (view{at}).Change(t.Context(), req)
 		return err
 	})
 }
@@ -109,7 +127,7 @@ func TestForceRemoveMovesServicesUp(t *testing.T) {
 		}
 		delete(nodes, name)
 	}
-	forceOut(t, n1, lost)
+	forceOut(t, n1, lost, true)
 	nodes[away] = open(away)
 	rest := []*Node{}
 	for _, n := range nodes {
@@ -185,7 +203,7 @@ func TestForcedOutNodeStops(t *testing.T) {
 	if err := n2.Close(); err != nil {
 		t.Fatal(err)
 	}
-	forceOut(t, n1, "n2")
+	forceOut(t, n1, "n2", false)
 	back, err := Open(t.Context(), Config{Name: "n2", Dir: dir, Addr: "127.0.0.1:0", OneMachine: true, Logger: testLogger()})
 	if err != nil {
 		t.Fatal(err)

@@ -93,7 +93,7 @@ func (n *Node) askGeneration(c *core, from ring.NodeID) error {
 			errs = append(errs, fmt.Errorf("%s: %w", addr, errors.Join(err)))
 			continue
 		}
-		reply, err := askToJoin(n.ctx, addr, metadata.JoinRequest{Member: c.self})
+		reply, err := askToJoin(n.ctx, addr, metadata.JoinRequest{Member: c.self, Follow: true})
 		if e, ok := errors.AsType[*wire.Error](err); ok && e.Code == wire.Refused {
 			n.fail(fmt.Errorf("the cluster was recovered, and does not take this node back: %w", err))
 			return nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/ringcore/ringcore/admin"
@@ -31,6 +32,11 @@ func (v view) Change(ctx context.Context, req admin.ChangeRequest) (string, erro
 	change, err := c.changeOf(ctx, &req)
 	if err != nil {
 		return "", err
+	}
+	if req.Commit && !req.AcceptLoss {
+		if err := c.refuseLoss(ctx, change); err != nil {
+			return "", err
+		}
 	}
 	cmd := metadata.Stage(change)
 	switch {
@@ -75,7 +81,12 @@ func (c *core) changeOf(ctx context.Context, req *admin.ChangeRequest) (metadata
 	if err != nil {
 		return metadata.Change{}, err
 	}
-	change := metadata.Change{Kind: metadata.ChangeKind(req.Kind), Node: m.ID, Stopped: req.Stopped}
+	change := metadata.Change{Kind: metadata.ChangeKind(req.Kind), Node: m.ID}
+	if req.Stopped != nil {
+		change.Stopped = *req.Stopped
+	} else {
+		change.Stopped = change.Forces() && !c.live.Up(m.ID)
+	}
 	switch {
 	case req.Weight != nil:
 		change.Kind, change.Number = metadata.ChangeWeight, *req.Weight
@@ -128,7 +139,7 @@ func (c *core) judge(ctx context.Context, change metadata.Change, m *metadata.Me
 			change.Kind = metadata.ChangeForceReplace
 		}
 	}
-	if change.Kind != metadata.ChangeForceRemove && change.Kind != metadata.ChangeForceReplace {
+	if !change.Forces() {
 		change.Stopped = false
 	}
 	return change, nil
@@ -173,7 +184,11 @@ func (v view) Plan(ctx context.Context) (admin.PlanView, error) {
 		s.of[c.self.ID] = c.vnodes.Sizes()
 	}
 	up := func(id ring.NodeID) bool { return id == c.self.ID || c.live.Up(id) }
-	o, err := metadata.Foresee(st, metadata.Facts{Up: up, Size: s.step, Services: s.services})
+	facts := metadata.Facts{Up: up, Size: s.step, Services: s.services}
+	if slices.ContainsFunc(st.Plan, func(x metadata.Change) bool { return x.Forces() }) {
+		facts.Lacks = c.lacking(ctx)
+	}
+	o, err := metadata.Foresee(st, facts)
 	if err != nil {
 		return admin.PlanView{}, err
 	}
@@ -181,7 +196,7 @@ func (v view) Plan(ctx context.Context) (admin.PlanView, error) {
 }
 
 func (c *core) planView(o *metadata.Outlook, up func(ring.NodeID) bool) admin.PlanView {
-	pv := admin.PlanView{Plan: o.Hash, Warnings: o.Warnings}
+	pv := admin.PlanView{Plan: o.Hash, Warnings: o.Warnings, LosesData: len(o.Losses) > 0}
 	nameIf := func(id ring.NodeID) string {
 		if id == "" {
 			return ""

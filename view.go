@@ -96,6 +96,9 @@ func (v view) Transfers(ctx context.Context) (admin.TransfersView, error) {
 		p, ok := progress[t.ID]
 		if !ok {
 			p = vnodes.Progress{Session: vnodes.Session{ID: t.ID, Step: t.Step, Gen: t.Gen}, Phase: "begun"}
+			if t.Since > 0 {
+				p.Still = max(time.Since(time.UnixMilli(t.Since)), 0)
+			}
 		}
 		delete(progress, t.ID)
 		tv.Active = append(tv.Active, c.transferView(&p))
@@ -128,8 +131,7 @@ func waitingSteps(st *metadata.State) int {
 
 // progressEverywhere is every transfer that a member which is up drives.
 func (c *core) progressEverywhere(ctx context.Context) map[string]vnodes.Progress {
-	lists := askOthers[[]vnodes.Progress](ctx, c, wire.OpProgress)
-	lists[c.self.ID] = c.vnodes.Progress()
+	lists := c.progressOf(ctx)
 	all := make(map[string]vnodes.Progress)
 	for node, list := range lists {
 		for _, p := range list {
@@ -169,7 +171,7 @@ func (c *core) transferView(p *vnodes.Progress) admin.TransferView {
 	s := p.Session
 	tv := admin.TransferView{
 		Session: s.ID, Kind: string(s.Kind), Service: s.Service, Partition: int(s.Partition), Slot: s.Slot, From: c.name(s.From), To: c.name(s.To),
-		Phase: p.Phase, Records: p.Records, Bytes: p.Bytes,
+		Phase: p.Phase, Records: p.Records, Bytes: p.Bytes, StillS: int64(p.Still.Seconds()),
 	}
 	if p.Total > 0 {
 		tv.Percent = math.Min(100, math.Round(1000*float64(p.Records)/float64(p.Total))/10)

@@ -4,7 +4,7 @@ import "fmt"
 
 // Cause is one thing that an operator should see to.
 type Cause struct {
-	Kind     string `json:"kind"`           // member, leader, partition, vnode or check: what it is about
+	Kind     string `json:"kind"`           // member, leader, partition, vnode, transfer or check: what it is about
 	Severity string `json:"severity"`       // degraded: all requests are served; unavailable: some cannot be
 	Node     string `json:"node,omitempty"` // the one that it is about, if it is one
 	About    string `json:"about"`          // in words

@@ -108,6 +108,7 @@ func (s *StatusView) Assess() {
 		s.waitForLeader()
 	}
 	s.Causes = s.wrong(leader)
+	s.waitForStuck()
 	s.Reasons = []string{}
 	for _, c := range s.Causes {
 		s.Reasons = append(s.Reasons, c.About)

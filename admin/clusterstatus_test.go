@@ -62,6 +62,19 @@ func TestAssess(t *testing.T) {
 			reasons: []string{"no leader is known: nothing can be changed"},
 			help:    "every change of the ring waits for a leader: one is elected within seconds while most of the voters are up: n1, n2, n3",
 		},
+		"transfers hang at a node that is up": {
+			make: func(s *admin.StatusView) {
+				s.Transfers.Active = []admin.TransferView{
+					{Kind: "move", From: "n2", To: "n3", StillS: 31},
+					{Kind: "add", To: "n2", StillS: 75},
+					{Kind: "drop", From: "n1", StillS: 29},
+					{Kind: "hinted", From: "n1", To: "n3", StillS: 100}, // raft knows of none
+				}
+			},
+			reasons: []string{"2 transfers of n2 are stuck"},
+			help: "2 transfers that it drives are stuck: nothing has happened for 75 s: " +
+				"see its log for a vnode or a disk that hangs, and start it again: its transfers are begun anew",
+		},
 		"data is away": {
 			make: func(s *admin.StatusView) {
 				s.Live = admin.LiveView{Short: 3, Minority: []int{1, 2}, Unreadable: []int{2}}

@@ -33,7 +33,9 @@ type ChangeRequest struct {
 
 	Partitions *int `json:"partitions,omitempty"` // always refused, with the reason
 	Commit     bool `json:"commit"`               // at once, not staged; a staged plan stays as it is
-	Stopped    bool `json:"stopped,omitempty"`    // the operator's word that the node which is forced out is stopped
+
+	Stopped    *bool `json:"stopped,omitempty"`     // the operator's word that the node which is forced out is stopped; unsaid: it is taken to be if no member sees it
+	AcceptLoss bool  `json:"accept_loss,omitempty"` // of a forced change with Commit: also if data is lost for good
 }
 
 // PlanView is the answer to GET /v1/cluster/plan.
@@ -43,6 +45,7 @@ type PlanView struct {
 	Members   []PlanMember      `json:"members"`
 	Warnings  []string          `json:"warnings"`
 	Transfers []PlannedTransfer `json:"transfers"`
+	LosesData bool              `json:"loses_data,omitempty"` // for good, as the warnings say
 }
 
 // PlanChange is a staged change.
@@ -98,7 +101,7 @@ func (a *api) planRoutes() []route {
 		{"POST", "/v1/cluster/leave", `{"node":"n2"}: a member hands off and leaves; staged, unless "commit":true`, a.postChange("leave")},
 		{"POST", "/v1/cluster/down", `{"node":"n2"}: a member cannot be reached`, a.postChange("down")},
 		{"POST", "/v1/cluster/replace", `{"old":"n2","new":"n4"}: n4 gets n2's places, and n2 leaves`, a.postChange("replace")},
-		{"POST", "/v1/cluster/force-remove", `{"node":"n2","stopped":true}: a lost member goes without handing off`, a.postChange("force-remove")},
+		{"POST", "/v1/cluster/force-remove", `{"node":"n2","stopped":true}: a lost member goes without handing off; "accept_loss":true if data goes with it`, a.postChange("force-remove")},
 		{"POST", "/v1/cluster/force-replace", `{"old":"n2","new":"n4","stopped":true}: likewise, and n4 gets its places`, a.postChange("force-replace")},
 		{"POST", "/v1/cluster/set", `{"node":"n2","weight":2}, {"node":"n2","zone":"b"} or {"replicas":3}`, a.postChange("set")},
 		{"GET", "/v1/cluster/plan", "what the staged changes would do", a.getPlan},

@@ -31,9 +31,9 @@ func TestStaging(t *testing.T) {
 	want := []admin.ChangeRequest{
 		{Kind: "leave", Node: "n2"},
 		{Kind: "down", Node: "n2"},
-		{Kind: "force-remove", Node: "n2", Stopped: true},
+		{Kind: "force-remove", Node: "n2", Stopped: new(true)},
 		{Kind: "replace", Old: "n2", New: "n3"},
-		{Kind: "force-replace", Old: "n2", New: "n3", Stopped: true},
+		{Kind: "force-replace", Old: "n2", New: "n3", Stopped: new(true)},
 		{Kind: "set", Node: "n1", Weight: new(2)},
 		{Kind: "set", Node: "n1", Zone: new("")},
 		{Kind: "set", Replicas: new(2)},

@@ -58,7 +58,8 @@ type TransferView struct {
 	Bytes     int64   `json:"bytes"`
 	Percent   float64 `json:"percent"` // 0 to 100
 	BytesPerS int64   `json:"bytes_per_s"`
-	ETAS      int64   `json:"eta_s"` // seconds left; 0 if unknown
+	ETAS      int64   `json:"eta_s"`             // seconds left; 0 if unknown
+	StillS    int64   `json:"still_s,omitempty"` // seconds since anything happened with it
 }
 
 // PreflistEntry is one place of a preference list.

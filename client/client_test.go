@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -200,6 +201,27 @@ func TestQuorumNotMetIsAskedElsewhere(t *testing.T) {
 	}
 	if n := asked() - before; n != 3 {
 		t.Errorf("asked %d times", n)
+	}
+}
+
+// A coordinator that has waited for a replica which is there, and reached too few all the
+// same, is asked again as long as there is time: a slot that moves holds its requests until
+// the outcome is known.
+func TestQuorumNotMetAfterLongIsAskedAgain(t *testing.T) {
+	f := newCluster(t, 3, 3)
+	c := f.client()
+	put(t, c, "a", "1")
+	var asked atomic.Int64
+	f.setRefuse(func(n *node, _ *wire.Frame) (wire.Code, string) {
+		if asked.Add(1) > 3 {
+			return wire.OK, ""
+		}
+		<-time.After(400 * time.Millisecond) // as one that waits until its deadline
+		return wire.QuorumNotMet, "reached 1 of 2"
+	})
+	got, err := c.Get(t.Context(), "b", []byte("a"), ReadOptions{Timeout: 1500 * time.Millisecond})
+	if err != nil || string(got.Value) != "1" {
+		t.Errorf("get: %q, %v, after %d questions", got.Value, err, asked.Load())
 	}
 }
 

@@ -34,6 +34,7 @@ type route struct {
 	rounds int
 	ran    error // why it may have run already, though it is safe to try again
 	unmet  error // a coordinator that is up reached too few replicas
+	late   bool  // ... and used up its time in waiting for one
 	last   error
 }
 
@@ -46,16 +47,20 @@ func (c *Client) do(ctx context.Context, r *request) ([]byte, error) {
 		v := c.view.Load()
 		partition := ring.Locate(ring.HashKey(r.call.Bucket, r.call.Key), v.ring.Q())
 		p := v.pick(partition, to.tried)
-		if to.unmet != nil && (p == nil || !p.usable()) {
+		if to.unmet != nil && !to.late && (p == nil || !p.usable()) {
 			return nil, to.unmet
 		}
 		if p == nil { // all have been asked
 			if !c.backoff(ctx, &to, r.deadline) {
+				if to.unmet != nil && ctx.Err() == nil {
+					return nil, to.unmet
+				}
 				return nil, c.give(ctx, r, &to)
 			}
 			continue
 		}
 		to.tried = append(to.tried, p)
+		begun, left := time.Now(), time.Until(r.deadline)/3
 		f, err := c.attempt(ctx, v, p, partition, r, &to)
 		switch {
 		case err == nil && f.Code == wire.OK:
@@ -63,7 +68,10 @@ func (c *Client) do(ctx context.Context, r *request) ([]byte, error) {
 		case err == nil:
 			err = &Error{Code: f.Code, Message: string(f.Body), Epoch: f.Epoch}
 			if f.Code == wire.QuorumNotMet && r.safe {
-				to.unmet, to.last = err, err // it may be the one that is cut off: each is asked once
+				// It may be the one that is cut off: each is asked once. More often if a replica
+				// that is there was waited for: a transfer's outcome may not be known for a while.
+				to.unmet, to.last = err, err
+				to.late = to.late || time.Since(begun) >= left*3/4
 				continue
 			}
 			if f.Code == wire.Unavailable && to.ran == nil && v.betterThan(p, partition, f.Epoch, to.tried) {

@@ -2,6 +2,7 @@ package dataplane
 
 import (
 	"math/rand/v2"
+	"sync/atomic"
 	"time"
 
 	"github.com/ringcore/ringcore/dataplane/wire"
@@ -59,8 +60,9 @@ type operation struct {
 	superseded int    // times that a replica had a newer stamp
 	above      uint64 // the newest of their times
 	tries      int
-	patience   time.Time  // until then nobody being reachable is not the last word; zero before it first happens
-	news       ring.Epoch // the newest epoch heard of, and from whom
+	late       atomic.Bool // since the last round began some node that is up used up its time
+	patience   time.Time   // until then nobody being reachable is not the last word; zero before it first happens
+	news       ring.Epoch  // the newest epoch heard of, and from whom
 	newsFrom   ring.NodeID
 }
 
@@ -92,6 +94,7 @@ func (o *operation) plan() {
 	o.ring = o.r.rings.Ring()
 	o.slots = o.ring.Replicas(o.part, o.info.N)
 	o.tried, o.stoodIn = 0, false
+	o.late.Store(false)
 	if o.flags&wire.FlagFallback != 0 {
 		o.standInAsked()
 		return
@@ -171,6 +174,10 @@ func (o *operation) forward() {
 	}
 	i := o.candidate()
 	if i < 0 {
+		if o.late.Load() {
+			o.again() // who is there and silent waits for the outcome of a transfer, or for a leader: that ends
+			return
+		}
 		// An owner without room, on its disk or in its queue, is there: nobody may stand in
 		// for it, and whoever asks again at once makes it worse. And who has heard from
 		// each coordinator that too few replicas can be reached has waited for them.
@@ -240,8 +247,12 @@ func (o *operation) send(node ring.NodeID, flags wire.Flags, body []byte, answer
 		Kind: wire.KindRequest, Op: o.op, Service: o.service, Partition: uint16(o.part),
 		Flags: flags, Gen: uint64(o.ring.Gen(o.part)), Epoch: uint64(o.ring.Epoch),
 	}
-	o.r.peers.Send(node, h, body, o.tryDeadline(), func(f wire.Frame, err error) {
+	begun, until := time.Now(), o.tryDeadline()
+	o.r.peers.Send(node, h, body, until, func(f wire.Frame, err error) {
 		code, epoch, body := outcome(f, err)
+		if code != wire.OK && o.repeatable() && time.Since(begun) >= until.Sub(begun)*3/4 && o.r.up(node) {
+			o.late.Store(true)
+		}
 		answered(node, code, epoch, body)
 	})
 }
@@ -300,6 +311,8 @@ func (o *operation) expire() {
 		o.settle(wire.Maybe, text)
 	case o.lastCode == wire.Deadline, o.full():
 		o.settle(o.lastCode, text)
+	case o.lastCode == wire.Maybe && !time.Now().Before(o.deadline): // a query
+		o.settle(wire.Deadline, text)
 	case o.lastCode == wire.OK && !time.Now().Before(o.deadline):
 		o.settle(wire.Deadline, message("the deadline passed before a replica was asked"))
 	default:

@@ -60,6 +60,9 @@ func (c *Change) sameSubject(o *Change) bool {
 	return c.Kind == ChangeWeight || c.Kind == ChangeZone || c.Kind == ChangeReplicas
 }
 
+// Forces reports whether a member goes by c without handing over.
+func (c *Change) Forces() bool { return c.Kind == ChangeForceRemove || c.Kind == ChangeForceReplace }
+
 // Stage adds c to the staged plan, of which nothing takes place before CommitPlan. It is
 // Refused if c does not fit the State as the staged changes before it would make it.
 // Staging the same twice changes nothing.

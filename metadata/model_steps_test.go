@@ -129,7 +129,7 @@ func (m *model) crash(s *modelState, i int) {
 	}
 	for c := range s.clients {
 		if s.clients[c].stamp != 0 && int(s.clients[c].at) == i {
-			s.clients[c] = modelClient{left: s.clients[c].left}
+			s.clients[c] = modelClient{}
 		}
 	}
 	m.hangUp(s)
@@ -251,14 +251,17 @@ func (m *model) clients(i int, name string, try trier) {
 	for c := range 2 {
 		try(fmt.Sprintf("%s runs a write of client %d", name, c+1), func(n *modelState) bool {
 			x, cl := &n.n[i], &n.clients[c]
-			if !x.in || x.gate != mServing || cl.left == 0 || cl.stamp != 0 {
+			if !x.in || x.gate != mServing || cl.stamp != 0 {
 				return false
 			}
+			newest := n.newest()
 			x.mem = max(x.mem, 1) + 1
-			cl.left--
 			cl.stamp, cl.at = x.mem-1, uint8(i)
 			if cl.stamp <= n.shown {
 				m.fail("%s stamps a write with %d, and %d has been shown", name, cl.stamp, n.shown)
+			}
+			if x.mem <= newest {
+				m.fail("%s stamps a write with %d, and there is one of %d", name, cl.stamp, newest-1)
 			}
 			x.tail = x.tail || x.stage >= mOpened && x.stage < mAsking && m.mutant != noTailNoDigest
 			return true
@@ -269,7 +272,7 @@ func (m *model) clients(i int, name string, try trier) {
 				return false
 			}
 			n.shown = max(n.shown, cl.stamp)
-			*cl = modelClient{left: cl.left}
+			*cl = modelClient{}
 			return true
 		})
 	}

@@ -48,7 +48,7 @@ type modelNode struct {
 	view uint8 // State that it knows; of one that is down, when it died
 
 	// durable
-	acted  ring.Epoch // newest epoch that it has acted on
+	acted  uint8 // newest epoch that it has acted on
 	file   uint8
 	staged uint8
 	ready  uint8 // session of which it has noted that all of it is here; 0 is none
@@ -76,15 +76,15 @@ const (
 	mEnd   modelFrame = 0x20
 )
 
-// modelClient is a client: one operation at a time.
+// modelClient is a client: one operation at a time, without end.
 type modelClient struct {
-	left   uint8 // writes that it may still begin
 	stamp  uint8 // of the write under way; 0 is none
 	at     uint8 // the node that has it
 	synced bool
 }
 
-// modelState is everything; comparable, so that a state is met once.
+// modelState is everything; comparable, so that a state is met once. See canonical for
+// those that count as one.
 type modelState struct {
 	raft    uint8 // index of the committed State
 	n       [2]modelNode
@@ -187,7 +187,7 @@ func (r *modelRaft) commands(s *State, op string, session uint8) []Command {
 }
 
 // epoch is that of a State.
-func (r *modelRaft) epoch(state uint8) ring.Epoch { return r.states[state].Epoch }
+func (r *modelRaft) epoch(state uint8) uint8 { return uint8(r.states[state].Epoch) }
 
 func modelSession(n uint8) string { return fmt.Sprint("s", n) }
 

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 
 	"github.com/ringcore/ringcore/dataplane/wire"
@@ -18,6 +17,7 @@ type Outlook struct {
 	Members   []MemberOutlook // sorted by id; without those that have left before
 	Transfers []TransferOutlook
 	Warnings  []string
+	Losses    []string // those of Warnings that tell of data that is lost for good
 }
 
 // MemberOutlook is a member now, and when all transfers are done.
@@ -48,6 +48,7 @@ type Facts struct {
 	Up       func(ring.NodeID) bool       // whether a node can be reached
 	Size     func(ring.Step) (Size, bool) // what a step brings; false: not known
 	Services map[string]int               // the replicas of each service; 0: as many as the cluster keeps
+	Lacks    func(Copy) bool              // whether a copy that the ring counts on is known not to be whole
 }
 
 // Foresee computes the Outlook of s. It is Refused, with the reason, if the plan does
@@ -61,7 +62,9 @@ func Foresee(s *State, f Facts) (*Outlook, error) {
 	o.foreseeMembers(s, next, lists)
 	steps := stepsTo(next.Ring, lists)
 	o.Transfers = transfersOf(steps, f.Size)
-	o.Warnings = warnings(s, next, lists, steps, f)
+	lost, scarce := Losses(s, s.Plan, f)
+	o.Losses = lost
+	o.Warnings = slices.Concat(lost, scarce, warnings(next, lists, steps, f))
 	return o, nil
 }
 
@@ -161,13 +164,12 @@ func transfersOf(steps []ring.Step, size func(ring.Step) (Size, bool)) []Transfe
 }
 
 // warnings say what an operator should think about before the commit.
-func warnings(s, next *State, lists [][]ring.NodeID, steps []ring.Step, f Facts) []string {
+func warnings(next *State, lists [][]ring.NodeID, steps []ring.Step, f Facts) []string {
 	zones := make(map[ring.NodeID]string)
 	for _, m := range next.Members {
 		zones[m.ID] = m.Zone
 	}
-	all := lossWarnings(s, f.Services)
-	all = append(all, ring.Warnings(lists, next.Wanted(), func(id ring.NodeID) string { return zones[id] })...)
+	all := ring.Warnings(lists, next.Wanted(), func(id ring.NodeID) string { return zones[id] })
 	if f.Up == nil {
 		return all
 	}
@@ -188,62 +190,6 @@ func warnings(s, next *State, lists [][]ring.NodeID, steps []ring.Step, f Facts)
 			all = append(all, fmt.Sprintf("%s cannot be reached: %d transfers wait for it, the others go on", m.Name, waiting))
 		default:
 			all = append(all, fmt.Sprintf("%s cannot be reached; nothing waits for it", m.Name))
-		}
-	}
-	return all
-}
-
-// lossWarnings say what is lost, or nearly so, when members go without handing over.
-func lossWarnings(s *State, services map[string]int) []string {
-	lost := make(map[ring.NodeID]bool)
-	for _, c := range s.Plan {
-		if c.Kind == ChangeForceRemove || c.Kind == ChangeForceReplace {
-			lost[c.Node] = true
-		}
-	}
-	if len(lost) == 0 {
-		return nil
-	}
-	// left counts, for a service of n replicas, the partitions of which so many are left.
-	left := func(n int) (none, one int) {
-		for p := range s.Ring.Assignments {
-			had, has := 0, 0
-			for _, x := range s.Ring.Replicas(ring.Partition(p), n) {
-				if x.CatchingUp {
-					continue
-				}
-				had++
-				if !lost[x.Node] {
-					has++
-				}
-			}
-			switch {
-			case has == 0:
-				none++
-			case has == 1 && had > 1:
-				one++
-			}
-		}
-		return none, one
-	}
-	all := []string{}
-	if services == nil {
-		services = map[string]int{"": 0}
-	}
-	for _, name := range slices.Sorted(maps.Keys(services)) {
-		n, what := services[name], "all services"
-		if name != "" {
-			what = "service " + name
-		}
-		if n == 0 {
-			n = s.Ring.N
-		}
-		none, one := left(n)
-		if none > 0 {
-			all = append(all, fmt.Sprintf("DATA LOSS: %d partitions of %s have no other copy (it keeps %d): what they hold is lost for good", none, what, n))
-		}
-		if one > 0 {
-			all = append(all, fmt.Sprintf("%d partitions of %s have one copy left until the transfers are done", one, what))
 		}
 	}
 	return all

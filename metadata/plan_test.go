@@ -300,6 +300,9 @@ func TestForceRemoveOfTheOnlyCopy(t *testing.T) {
 	if diff := cmp.Diff(want, o.Warnings); diff != "" {
 		t.Error(diff)
 	}
+	if diff := cmp.Diff(want, o.Losses); diff != "" {
+		t.Error(diff)
+	}
 	y.commitPlan()
 	for p, a := range y.s.Ring.Assignments {
 		if len(a.Replicas) != 1 || a.Replicas[0].Node == nodeID("b") {
@@ -307,6 +310,45 @@ func TestForceRemoveOfTheOnlyCopy(t *testing.T) {
 		}
 	}
 	y.settle()
+}
+
+// TestLossesCountWholeCopies: a copy that is not whole replaces none, and one that is not lost
+// with the node loses nothing.
+func TestLossesCountWholeCopies(t *testing.T) {
+	y := planStory(t, 2, "a", "b", "c")
+	gone := []Change{force(ChangeForceRemove, "b", "")}
+	losses := func(changes []Change, lacks func(Copy) bool) (partitions int) {
+		t.Helper()
+		lost, _ := Losses(y.s, changes, Facts{Services: map[string]int{"kv": 0}, Lacks: lacks})
+		if len(lost) > 0 {
+			if _, err := fmt.Sscanf(lost[0], "DATA LOSS: %d partitions", &partitions); err != nil {
+				t.Fatalf("%q: %v", lost, err)
+			}
+		}
+		return partitions
+	}
+	shared := 0 // with a
+	for p := range y.s.Ring.Assignments {
+		list := y.s.Ring.Lists()[p]
+		if slices.Contains(list, nodeID("a")) && slices.Contains(list, nodeID("b")) {
+			shared++
+		}
+	}
+	if shared == 0 || shared == y.s.Holds(nodeID("b")) {
+		t.Fatalf("a and b share %d of %d: this test shows nothing", shared, y.s.Holds(nodeID("b")))
+	}
+	if n := losses(gone, nil); n != 0 {
+		t.Errorf("%d lost, and the others have all", n)
+	}
+	if n := losses(gone, func(x Copy) bool { return x.Node == nodeID("a") }); n != shared {
+		t.Errorf("%d lost, want %d, which only a has besides, and not whole", n, shared)
+	}
+	if n := losses(append(gone, force(ChangeForceRemove, "a", "")), nil); n != shared {
+		t.Errorf("%d lost with both, want %d", n, shared)
+	}
+	if n := losses(nil, func(Copy) bool { return true }); n != 0 {
+		t.Errorf("%d lost, and nobody goes", n)
+	}
 }
 
 // TestZoneRenamed: a zone that only has another name moves nothing (riak_test's location).

@@ -3,6 +3,7 @@ package metadata
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	"github.com/ringcore/ringcore/dataplane/wire"
@@ -14,6 +15,7 @@ type JoinRequest struct {
 	ClusterID string `json:"cluster_id,omitempty"` // the cluster that the caller means; "" for any
 	Member    Member `json:"member"`
 	Staged    bool   `json:"staged,omitempty"` // to be committed with the plan
+	Follow    bool   `json:"follow,omitempty"` // a member that follows a recovery; it gets a State also while nobody leads
 }
 
 // JoinReply is its JSON reply.
@@ -81,6 +83,10 @@ func (s *Store) serveJoin(ctx context.Context, body []byte) ([]byte, error) {
 // Admit makes a node a member, through the leader, and returns the State that it
 // begins with. Admitting the same node again changes nothing, so a joiner asks
 // until it gets an answer. Errors as for Propose.
+//
+// A member that follows a recovery asks for no change: while nobody leads it gets what is
+// known here, as any member has it that was away for a while. If it was removed since, the
+// first that knows will tell it.
 func (s *Store) Admit(ctx context.Context, req JoinRequest) (JoinReply, error) {
 	id := s.State().ClusterID
 	if req.ClusterID != "" && req.ClusterID != id {
@@ -90,7 +96,9 @@ func (s *Store) Admit(ctx context.Context, req JoinRequest) (JoinReply, error) {
 	if req.Staged {
 		join = StageJoin(req.Member)
 	}
-	if err := s.Propose(ctx, join); err != nil {
+	m, known := s.State().Member(req.Member.ID)
+	follows := req.Follow && known && !m.Gone()
+	if err := s.proposeJoin(ctx, join, follows); err != nil && !(follows && errors.Is(err, &wire.Error{Code: wire.Unavailable})) {
 		return JoinReply{}, err
 	}
 	b, err := s.encoded(false)
@@ -98,6 +106,16 @@ func (s *Store) Admit(ctx context.Context, req JoinRequest) (JoinReply, error) {
 		return JoinReply{}, wire.Errorf(wire.Internal, "encode state: %v", err)
 	}
 	return JoinReply{ClusterID: id, State: b}, nil
+}
+
+// proposeJoin gives up early for one that can be answered without.
+func (s *Store) proposeJoin(ctx context.Context, join Command, follows bool) error {
+	if follows {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, 2*majorityPatience)
+		defer cancel()
+	}
+	return s.Propose(ctx, join)
 }
 
 // behind is the message of a Fetch that found nothing.

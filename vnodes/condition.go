@@ -29,6 +29,9 @@ type SilentSlots struct {
 	Partitions []ring.Partition `json:"partitions"` // ascending
 }
 
+// Lacks reports whether records may be missing in s: elsewhere they are needed.
+func (s *SilentSlots) Lacks() bool { return s.State == catching.silence() || s.State == lost.silence() }
+
 // Condition looks at all vnodes that are open: one that is not has nothing to tell.
 func (m *Manager) Condition() Condition {
 	hints := make(map[ring.NodeID]HeldHints)

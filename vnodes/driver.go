@@ -21,15 +21,25 @@ type driver struct {
 	total   atomic.Int64 // records expected
 	handing *handing     // that goes on from attempt to attempt; the driver's goroutine's alone
 	begun   time.Time
+	beat    atomic.Pointer[time.Time] // when it last got on
 	cancel  context.CancelFunc
 }
 
-func (d *driver) enter(phase string) { d.phase.Store(&phase) }
+func (d *driver) enter(phase string) {
+	d.phase.Store(&phase)
+	d.getsOn()
+}
+
+func (d *driver) getsOn() {
+	now := time.Now()
+	d.beat.Store(&now)
+}
 
 // moved counts records that d has brought to where they go.
 func (d *driver) moved(writes []Write) {
 	d.records.Add(int64(len(writes)))
 	d.bytes.Add(int64(bytesOf(writes)))
+	d.getsOn()
 }
 
 // Progress is where a transfer stands that this node drives.
@@ -40,6 +50,9 @@ type Progress struct {
 	Bytes   int64     `json:"bytes"`
 	Total   int64     `json:"total"` // records expected in all; grows with the data
 	Begun   time.Time `json:"begun"`
+	// Still is for how long nothing has happened with it: no record was sent, no step made, no
+	// attempt begun. Attempts that fail, one after the other, are not still.
+	Still time.Duration `json:"still,omitempty"`
 }
 
 // Progress lists the transfers that this node drives now.
@@ -50,7 +63,7 @@ func (m *Manager) Progress() []Progress {
 	for _, d := range m.drivers {
 		all = append(all, Progress{
 			Session: d.session, Phase: *d.phase.Load(), Records: d.records.Load(), Bytes: d.bytes.Load(),
-			Total: d.total.Load(), Begun: d.begun,
+			Total: d.total.Load(), Begun: d.begun, Still: time.Since(*d.beat.Load()),
 		})
 	}
 	return all

@@ -206,6 +206,11 @@ func (h *handing) hangUp() {
 
 // release ends an attempt, which ended with err.
 func (h *handing) release(ctx context.Context, err error) {
+	if err != nil && !h.proposed && h.resumes(err) {
+		for _, p := range h.pipes {
+			p.hearOut()
+		}
+	}
 	h.hangUp()
 	for _, x := range h.parts[:h.started] {
 		if !h.proposed {

@@ -86,6 +86,8 @@ func hint(c wire.Code) string {
 		return "Fewer replicas answered than asked. The write may survive on those that did; writing again is safe."
 	case wire.Unmet:
 		return "Nothing was written. Read the key, and decide anew."
+	case wire.DataLoss:
+		return `Nothing was changed. Bring back who has the data, if that can be; to go on without it pass "accept_loss":true (--accept-loss).`
 	case wire.Overload:
 		return "A queue is full. Wait before you try again."
 	case wire.DiskFull:

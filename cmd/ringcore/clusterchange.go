@@ -95,13 +95,21 @@ const stoppedHelp = "the node is stopped, and will not be started again on its d
 func (a *app) clusterForceRemove() *cobra.Command {
 	cmd, req := a.changing("force-remove NODE", "Remove a member that is lost, without its help",
 		"It is out of the ring at once. Others get its places and fill them from the replicas that are left; what\n"+
-			"has no other replica is lost. A node that runs on would serve what it has to those who reach it.", "/v1/cluster/force-remove",
+			"has no other replica is lost: with --commit that takes --accept-loss. A node that runs on would serve what it has to those who reach it.", "/v1/cluster/force-remove",
 		func(req *admin.ChangeRequest, args []string) (string, error) {
 			req.Node = args[0]
 			return args[0] + " is removed; ringcore transfers shows how its places are filled", nil
 		})
-	cmd.Flags().BoolVar(&req.Stopped, "stopped", false, stoppedHelp)
+	forcing(cmd, req)
 	return cmd
+}
+
+// forcing adds the flags of a change that takes a member out without its help. That it is
+// stopped is for the operator to say, so it is always said, one way or the other.
+func forcing(cmd *cobra.Command, req *admin.ChangeRequest) {
+	req.Stopped = new(bool)
+	cmd.Flags().BoolVar(req.Stopped, "stopped", false, stoppedHelp)
+	cmd.Flags().BoolVar(&req.AcceptLoss, "accept-loss", false, "with --commit: also if data is lost for good")
 }
 
 func (a *app) clusterReplace() *cobra.Command {
@@ -112,7 +120,7 @@ func (a *app) clusterReplace() *cobra.Command {
 			req.Old, req.New = args[0], args[1]
 			return args[1] + " takes over from " + args[0] + "; ringcore transfers shows how it goes", nil
 		})
-	cmd.Flags().BoolVar(&req.Stopped, "stopped", false, stoppedHelp)
+	forcing(cmd, req)
 	return cmd
 }
 
@@ -123,7 +131,7 @@ func (a *app) clusterForceReplace() *cobra.Command {
 			req.Old, req.New = args[0], args[1]
 			return args[1] + " has the places of " + args[0] + "; ringcore transfers shows how they are filled", nil
 		})
-	cmd.Flags().BoolVar(&req.Stopped, "stopped", false, stoppedHelp)
+	forcing(cmd, req)
 	return cmd
 }
 

@@ -103,21 +103,22 @@ func plannedRows(transfers []admin.PlannedTransfer) [][]string {
 
 func (a *app) clusterCommit() *cobra.Command {
 	var plan string
-	var wait bool
+	var wait, acceptLoss bool
 	var limit time.Duration
 	cmd := &cobra.Command{
 		Use:   "commit",
 		Short: "Make the staged changes",
 		Long: "Make the staged changes, all of them or none.\n\n" +
 			"With --plan it is refused if anything has changed since the plan with that hash was shown; without,\n" +
-			"the plan is taken as it is now, and its warnings are printed.",
+			"the plan is taken as it is now, and its warnings are printed. If it loses data for good, it takes\n" +
+			"--plan, by which you say that you have read it, or --accept-loss.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			api, err := a.api()
 			if err != nil {
 				return err
 			}
-			if err := a.commitPlan(cmd.Context(), api, plan); err != nil {
+			if err := a.commitPlan(cmd.Context(), api, plan, acceptLoss); err != nil {
 				return err
 			}
 			if wait {
@@ -129,6 +130,7 @@ func (a *app) clusterCommit() *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&plan, "plan", "", "hash of the plan that was read")
+	cmd.Flags().BoolVar(&acceptLoss, "accept-loss", false, "without --plan: also if data is lost for good")
 	cmd.Flags().BoolVar(&wait, "wait", false, "wait until all transfers are done")
 	cmd.Flags().DurationVar(&limit, "wait-timeout", time.Hour, "how long --wait waits")
 	return cmd
@@ -136,7 +138,7 @@ func (a *app) clusterCommit() *cobra.Command {
 
 // commitPlan commits the plan of that hash, or, if it is empty, the plan as it is: while
 // partitions move that may take more than one try.
-func (a *app) commitPlan(ctx context.Context, api *apiClient, hash string) error {
+func (a *app) commitPlan(ctx context.Context, api *apiClient, hash string, acceptLoss bool) error {
 	const tries = 10
 	for try := 1; ; try++ {
 		want := hash
@@ -151,6 +153,12 @@ func (a *app) commitPlan(ctx context.Context, api *apiClient, hash string) error
 			for _, w := range plan.Warnings {
 				if try == 1 {
 					a.note("warning: %s", w)
+				}
+			}
+			if plan.LosesData && !acceptLoss {
+				return &failure{
+					code: exitRefused, err: fmt.Errorf("the plan loses data for good, and nothing has been changed"),
+					hint: fmt.Sprintf("ringcore cluster plan shows what; ringcore cluster commit --plan %s, or --accept-loss, does it all the same", want),
 				}
 			}
 		}

@@ -18,7 +18,7 @@ func (f *fakeCluster) Change(_ context.Context, req admin.ChangeRequest) (string
 			return "", wire.Errorf(wire.NotFound, "there is no member %s", name)
 		}
 	}
-	if req.Kind == "force-remove" && !req.Stopped {
+	if req.Kind == "force-remove" && (req.Stopped == nil || !*req.Stopped) {
 		return "", wire.Errorf(wire.Refused, "say that it is stopped")
 	}
 	if req.Commit {

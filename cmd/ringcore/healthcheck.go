@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -78,7 +79,6 @@ func (a *app) health(cmd *cobra.Command) (health, error) {
 // healthOf grades a status.
 func healthOf(s *admin.StatusView) health {
 	h := health{State: "ok", Reasons: s.Reasons, Transfers: s.Moving.Active + s.Moving.Waiting}
-	leader := false
 	for _, m := range s.Members {
 		if m.Status == "left" {
 			continue
@@ -87,14 +87,13 @@ func healthOf(s *admin.StatusView) health {
 		if m.Up {
 			h.Up++
 		}
-		leader = leader || m.Leader
 	}
 	for _, x := range s.Hints {
 		h.Hints += x.Records
 	}
 	switch {
 	case s.Healthy:
-	case !leader || len(s.Live.Minority)+len(s.Live.Unreadable) > 0:
+	case slices.ContainsFunc(s.Causes, func(c admin.Cause) bool { return c.Severity == admin.Unavailable || c.Kind == "leader" }):
 		h.State = "critical"
 	default:
 		h.State = "warning"

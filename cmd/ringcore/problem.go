@@ -56,7 +56,7 @@ func exitCodeOf(code string) int {
 	case wire.BadRequest.String():
 		return exitUsage
 	case wire.Refused.String(), wire.Conflict.String(), wire.NotSupported.String(), wire.NotMember.String(),
-		wire.WrongCluster.String(), wire.WrongNode.String(), wire.Unmet.String(), "cross_origin":
+		wire.WrongCluster.String(), wire.WrongNode.String(), wire.Unmet.String(), wire.DataLoss.String(), "cross_origin":
 		return exitRefused
 	case wire.Deadline.String(), wire.Maybe.String():
 		return exitTimeout

@@ -36,7 +36,8 @@ const (
 	ShuttingDown Code = 25
 	DiskFull     Code = 26 // no room on the disk: it surely did not run
 	Unmet        Code = 27 // the condition of a conditional write does not hold: nothing was written
-	codesEnd     Code = 28
+	DataLoss     Code = 28 // the change would lose data for good, and the caller has not accepted that
+	codesEnd     Code = 29
 )
 
 var codeTable = [codesEnd]struct {
@@ -71,6 +72,7 @@ var codeTable = [codesEnd]struct {
 	ShuttingDown: {"shutting_down", 503},
 	DiskFull:     {"disk_full", 507},
 	Unmet:        {"condition_not_met", 412},
+	DataLoss:     {"data_loss", 409},
 }
 
 // String is the code's stable name, as in HTTP problem documents.

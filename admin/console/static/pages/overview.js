@@ -7,7 +7,7 @@ import { newest } from "../history.js";
 import { badge, empty, icon, link, nodeTag, wait } from "../parts.js";
 import { ringView } from "../ringview.js";
 
-const about = { member: ["members", "See members"], leader: ["members", "See members"], partition: ["ring", "See the ring"], vnode: ["vnodes", "See vnodes"], check: ["members", "See members"] };
+const about = { member: ["members", "See members"], leader: ["members", "See members"], partition: ["ring", "See the ring"], vnode: ["vnodes", "See vnodes"], transfer: ["transfers", "See transfers"], check: ["members", "See members"] };
 
 export default {
   title: "Overview",
