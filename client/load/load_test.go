@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -346,5 +347,22 @@ func TestSizes(t *testing.T) {
 	}
 	if none := (Sizes)(nil); none.Max() != 0 || none.draw() != 0 {
 		t.Error("no sizes are not empty values")
+	}
+}
+
+func TestParseStat(t *testing.T) {
+	got, err := parseStat([]byte("4711 (a name) R) S 1 2 3 4 5 6 7 8 9 10 250 50 0 0 20 0 9 0 123"))
+	if err != nil || got != 3*time.Second {
+		t.Errorf("%s, %v; want 250 + 50 ticks, 3 s", got, err)
+	}
+	for _, bad := range []string{"", "1 (x", "1 (x) R 1 2", "1 (x) R 1 2 3 4 5 6 7 8 9 10 a 50 0"} {
+		if _, err := parseStat([]byte(bad)); err == nil {
+			t.Errorf("%q is accepted", bad)
+		}
+	}
+	if _, err := os.Stat("/proc/self/stat"); err == nil {
+		if _, err := CPUTime(os.Getpid()); err != nil {
+			t.Error(err)
+		}
 	}
 }

@@ -17,23 +17,6 @@ import (
 // benchKey is the key of record i.
 func benchKey(i int) []byte { return load.Key(i) }
 
-func TestParseStat(t *testing.T) {
-	got, err := parseStat([]byte("4711 (a name) R) S 1 2 3 4 5 6 7 8 9 10 250 50 0 0 20 0 9 0 123"))
-	if err != nil || got != 3*time.Second {
-		t.Errorf("%s, %v; want 250 + 50 ticks, 3 s", got, err)
-	}
-	for _, bad := range []string{"", "1 (x", "1 (x) R 1 2", "1 (x) R 1 2 3 4 5 6 7 8 9 10 a 50 0"} {
-		if _, err := parseStat([]byte(bad)); err == nil {
-			t.Errorf("%q is accepted", bad)
-		}
-	}
-	if _, err := os.Stat("/proc/self/stat"); err == nil {
-		if _, err := cpuTime(os.Getpid()); err != nil {
-			t.Error(err)
-		}
-	}
-}
-
 // The runs of a ramp: rates if there are some, else callers, and none twice.
 func TestRamp(t *testing.T) {
 	type run struct {

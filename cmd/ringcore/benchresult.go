@@ -104,11 +104,11 @@ func measure(ctx context.Context, l *load.Load, pids []int) (*benchRun, error) {
 // cpuTimes is the CPU time used by this process, and by pids together. Where there
 // is no /proc, and no pids are asked for, it is 0.
 func cpuTimes(pids []int) (own, theirs time.Duration, err error) {
-	if own, err = cpuTime(os.Getpid()); err != nil && !errors.Is(err, os.ErrNotExist) {
+	if own, err = load.CPUTime(os.Getpid()); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return 0, 0, err
 	}
 	for _, pid := range pids {
-		t, err := cpuTime(pid)
+		t, err := load.CPUTime(pid)
 		if err != nil {
 			return 0, 0, err
 		}
