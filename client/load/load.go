@@ -2,7 +2,6 @@ package load
 
 import (
 	"context"
-	"errors"
 	"math"
 	"math/rand/v2"
 	"strconv"
@@ -67,6 +66,7 @@ type run struct {
 	zipf       *zipf        // nil: all keys alike
 	next       atomic.Int64 // the number of the operation that is due next, in an open loop
 	sent       atomic.Int64
+	cut        atomic.Bool // the end has come
 	callers    []caller
 }
 
@@ -83,13 +83,19 @@ func (l *Load) Run(ctx context.Context) *Result {
 	if l.Zipf > 0 {
 		r.zipf = newZipf(l.Keys, l.Zipf)
 	}
-	// A closed loop is cut off at its end; what an open one has sent may be answered.
-	end := r.end
+	// A closed loop is cut off at its end; what an open one has sent may be answered. The
+	// end is no deadline, which a target would plan for, as it does not for its users.
+	end := l.Duration
 	if l.Rate > 0 {
-		end = end.Add(drain)
+		end += drain
 	}
-	ctx, cancel := context.WithDeadline(ctx, end)
+	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	cut := time.AfterFunc(end, func() {
+		r.cut.Store(true)
+		cancel()
+	})
+	defer cut.Stop()
 	sum := &Result{}
 	watched := make(chan struct{})
 	var watching sync.WaitGroup
@@ -184,7 +190,7 @@ func (r *run) call(ctx context.Context, number int) {
 // cut off at the end of a closed loop.
 func (r *run) counts(ctx context.Context, now time.Time) bool {
 	if r.Rate > 0 {
-		return !errors.Is(ctx.Err(), context.Canceled)
+		return ctx.Err() == nil || r.cut.Load()
 	}
 	return ctx.Err() == nil && now.Before(r.end)
 }

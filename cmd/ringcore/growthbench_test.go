@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strconv"
 	"sync"
 	"testing"
@@ -71,6 +72,7 @@ func growthCost(t *testing.T, partitions, records int) growth {
 	}
 	cost := growth{}
 	for _, op := range []string{"put", "get"} {
+		b.awaitIdle()
 		run := b.growthRun(&load.Load{Op: op, Callers: growthCallers, Duration: growthLength, Keys: records, Sizes: load.Size(bigValue)}, benchBucket)
 		cost[op] = run.ServerCPU
 		say("%d partitions, %d records (loaded at %.0f/s): %ss, %d callers: %.0f/s, p99 %.3f ms, server CPU %.2f s per million, client %.2f",
@@ -100,6 +102,23 @@ func (b *benchNode) growthRun(l *load.Load, bucket string) *benchRun {
 		b.t.Errorf("%d %ss failed, for example: %s; %d were not sent", run.Errors, l.Op, run.LastError, run.Unsent)
 	}
 	return run
+}
+
+// awaitIdle waits until the node has done what earlier requests have left to it.
+func (b *benchNode) awaitIdle() {
+	b.t.Helper()
+	until(b.t, "the node is idle", func() error {
+		used, err := load.CPUTime(b.node.cmd.Process.Pid)
+		if err != nil {
+			return err
+		}
+		<-time.After(500 * time.Millisecond)
+		now, err := load.CPUTime(b.node.cmd.Process.Pid)
+		if took := now - used; err == nil && took > 25*time.Millisecond {
+			err = fmt.Errorf("it took %s of half a second", took)
+		}
+		return err
+	})
 }
 
 // growthFill writes some large values, about 100 MB.
@@ -141,6 +160,7 @@ func (b *benchNode) growthBytes(size int) {
 	b.t.Helper()
 	bucket := "values-" + strconv.Itoa(size)
 	keys := b.growthFill(bucket, size)
+	b.awaitIdle()
 	run := b.growthRun(&load.Load{Op: "get", Callers: 16, Duration: growthLength, Keys: keys}, bucket)
 	rate := run.Rate * float64(size)
 	bar(b.t, rate >= growthBytesBar, "gets of %d bytes, 16 callers: %s/s; server CPU %.2f s per GB, client %.2f; bar %s/s",
@@ -161,6 +181,7 @@ func (b *benchNode) growthBeside() {
 	}
 	bucket := "values-" + strconv.Itoa(growthLarge)
 	large := b.growthFill(bucket, growthLarge)
+	b.awaitIdle()
 	small := l
 	alone := b.growthRun(&small, "small")
 	for _, op := range []string{"get", "put"} {

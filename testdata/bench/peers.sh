@@ -31,7 +31,7 @@ if ! build "" 2>"$bin/error"; then
 fi
 
 args=(--ringcore "$bin/ringcore" --duration "${DURATION:-3s}" --callers "${CALLERS:-1,64,256}" --keys "${KEYS:-100000}" --only "${ONLY:-}"
-	--quiet "${QUIET:-15}" --tries "${TRIES:-2}" --requests "${REQUESTS:-200000}")
+	--quiet "${QUIET:-15}" --tries "${TRIES:-2}")
 # Files are named from where make was called.
 path() { case $1 in /*) echo "$1" ;; *) echo "$here/$1" ;; esac; }
 [ -z "${JSON:-}" ] || args+=(--json "$(path "$JSON")")

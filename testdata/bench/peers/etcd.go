@@ -11,6 +11,7 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/embed"
+	"go.uber.org/zap"
 
 	"github.com/ringcore/ringcore/client/load"
 )
@@ -50,7 +51,7 @@ func serveEtcd(ctx context.Context, n *node) error {
 func startEtcd(ctx context.Context, dir string) (*cluster, error) {
 	procs, ports, err := peerNodes(ctx, "etcd", dir, 2)
 	return finish(procs, err, func(c *cluster) error {
-		client, err := clientv3.New(clientv3.Config{Endpoints: []string{at(ports[3]), at(ports[4]), at(ports[5])}, DialTimeout: 5 * time.Second})
+		client, err := clientv3.New(clientv3.Config{Endpoints: []string{at(ports[3]), at(ports[4]), at(ports[5])}, DialTimeout: 5 * time.Second, Logger: zap.NewNop()})
 		if err != nil {
 			return err
 		}

@@ -60,7 +60,6 @@ type options struct {
 	markdown string
 	resp     bool // measure with the Redis protocol
 	bench    bool // measure with each system's Go client
-	requests int  // of a run of redis-benchmark
 }
 
 func parse(command string, args []string) (*options, error) {
@@ -76,7 +75,6 @@ func parse(command string, args []string) (*options, error) {
 	fs.IntVar(&o.tries, "tries", 2, "how often it is tried")
 	fs.StringVar(&o.json, "json", "", "file for the results as JSON")
 	fs.StringVar(&o.markdown, "markdown", "", "file for the tables")
-	fs.IntVar(&o.requests, "requests", 200_000, "of one run of redis-benchmark; through a pipeline five times as many")
 	if err := fs.Parse(args); err != nil {
 		return nil, err
 	}
@@ -93,8 +91,8 @@ func parse(command string, args []string) (*options, error) {
 			o.only[s] = true
 		}
 	}
-	if o.keys < 1 || o.duration <= 0 || o.tries < 1 || o.requests < 1 || fs.NArg() > 0 {
-		return nil, fmt.Errorf("--keys, --duration, --tries and --requests are positive, and nothing follows: %q", fs.Args())
+	if o.keys < 1 || o.duration <= 0 || o.tries < 1 || fs.NArg() > 0 {
+		return nil, fmt.Errorf("--keys, --duration and --tries are positive, and nothing follows: %q", fs.Args())
 	}
 	o.bench, o.resp = command == "bench", command == "resp" || o.wants("resp")
 	return o, nil

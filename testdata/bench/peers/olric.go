@@ -29,7 +29,6 @@ func serveOlric(ctx context.Context, n *node) error {
 	cfg.ReplicaCount, cfg.WriteQuorum, cfg.ReadQuorum, cfg.MemberCountQuorum = 3, 2, 2, 3
 	cfg.ReplicationMode = config.SyncReplicationMode
 	cfg.LogOutput, cfg.LogLevel = io.Discard, config.LogLevelError
-	cfg.MemberlistConfig.LogOutput = io.Discard
 	up := make(chan struct{})
 	cfg.Started = func() { close(up) }
 	db, err := olric.New(cfg)

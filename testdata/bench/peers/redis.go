@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -22,9 +23,15 @@ var errMissing = errors.New("a key that was put is not there")
 
 // redisServer starts one that syncs every write before it answers.
 func redisServer(ctx context.Context, dir string, port int, args ...string) (*proc, error) {
-	c := redis.NewClient(&redis.Options{Addr: at(port)})
-	defer c.Close()
-	return startProc(ctx, dir, func(ctx context.Context) bool { return c.Ping(ctx).Err() == nil }, "redis-server", append([]string{
+	up := func(ctx context.Context) bool {
+		var d net.Dialer
+		c, err := d.DialContext(ctx, "tcp", at(port))
+		if err == nil {
+			c.Close()
+		}
+		return err == nil
+	}
+	return startProc(ctx, dir, up, "redis-server", append([]string{
 		"--port", strconv.Itoa(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "yes", "--appendfsync", "always", "--logfile", "redis.log",
 	}, args...)...)
 }

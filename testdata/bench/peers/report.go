@@ -42,10 +42,10 @@ type report struct {
 	Goals   []goal    `json:"goals"`
 }
 
-// find is the row of a measurement; nil if it was not made.
+// find is the row of a measurement; nil if it was not made, or nothing came of it.
 func (r *report) find(system, op, detail string, callers int) *row {
 	for i := range r.Rows {
-		if x := &r.Rows[i]; x.System == system && x.Op == op && x.Detail == detail && x.Callers == callers {
+		if x := &r.Rows[i]; x.System == system && x.Op == op && x.Detail == detail && x.Callers == callers && x.Ops > 0 {
 			return x
 		}
 	}

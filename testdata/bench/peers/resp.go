@@ -107,8 +107,7 @@ func (o *options) respOf(ctx context.Context, r *report, c *cluster, title, addr
 		r.RESP = append(r.RESP, *x)
 		return nil
 	}
-	// Every key is there before it is read, but for one of a thousand.
-	if _, err := redisBenchmark(ctx, addr, "set", 64, 7*respKeys, respKeys); err != nil {
+	if err := respFill(ctx, addr); err != nil {
 		return err
 	}
 	for _, p := range pipelines() {
@@ -116,14 +115,8 @@ func (o *options) respOf(ctx context.Context, r *report, c *cluster, title, addr
 			return err
 		}
 	}
-	requests := func(pipeline int) int {
-		if pipeline > 1 {
-			return 5 * o.requests
-		}
-		return o.requests
-	}
 	for _, p := range pipelines() {
-		if err := measure("set", p, func() (*row, error) { return redisBenchmark(ctx, addr, "set", p, requests(p), respKeys) }); err != nil {
+		if err := measure("set", p, func() (*row, error) { return redisBenchmark(ctx, addr, "set", p, respKeys, o.duration) }); err != nil {
 			return err
 		}
 	}
@@ -132,20 +125,35 @@ func (o *options) respOf(ctx context.Context, r *report, c *cluster, title, addr
 			return err
 		}
 		for _, p := range pipelines() {
-			if err := measure(kind.name, p, func() (*row, error) { return redisBenchmark(ctx, addr, "get", p, requests(p), respKeys) }); err != nil {
+			if err := measure(kind.name, p, func() (*row, error) { return redisBenchmark(ctx, addr, "get", p, respKeys, o.duration) }); err != nil {
 				return err
 			}
 		}
 		// Without -r there is one key.
-		if err := measure(kind.name+", one key", 16, func() (*row, error) { return redisBenchmark(ctx, addr, "get", 16, requests(16), 0) }); err != nil {
+		if err := measure(kind.name+", one key", 16, func() (*row, error) { return redisBenchmark(ctx, addr, "get", 16, 0, o.duration) }); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// redisBenchmark is a run of redis-benchmark -t test -c 50.
-func redisBenchmark(ctx context.Context, addr, test string, pipeline, requests, keys int) (*row, error) {
+// redisBenchmark is a run of redis-benchmark -t test -c 50 for about a while, which a
+// short one before says how many requests are.
+func redisBenchmark(ctx context.Context, addr, test string, pipeline, keys int, duration time.Duration) (*row, error) {
+	probe := 1000 * pipeline
+	r, err := redisBenchmarkOf(ctx, addr, test, pipeline, probe, keys)
+	if err != nil {
+		return nil, err
+	}
+	requests := max(probe, int(r.Rate*duration.Seconds()))
+	r, err = redisBenchmarkOf(ctx, addr, test, pipeline, requests, keys)
+	if err == nil {
+		r.Ops += uint64(probe) // its CPU time counts too
+	}
+	return r, err
+}
+
+func redisBenchmarkOf(ctx context.Context, addr, test string, pipeline, requests, keys int) (*row, error) {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
 		return nil, err
@@ -209,6 +217,46 @@ func respSets(ctx context.Context, addr string, pipeline, wait int, duration tim
 	return &row{Ops: ops, Rate: float64(ops) / time.Since(began).Seconds(), P50: ms(all.Quantile(0.5)), P99: ms(all.Quantile(0.99))}, ctx.Err()
 }
 
+// respFill sets every key once.
+func respFill(ctx context.Context, addr string) error {
+	var d net.Dialer
+	c, err := d.DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	in := bufio.NewReader(c)
+	const batch = 1000
+	for i := 0; i < respKeys; i += batch {
+		var b []byte
+		for k := range batch {
+			b = appendSet(b, i+k)
+		}
+		if _, err := c.Write(b); err != nil {
+			return err
+		}
+		for range batch {
+			if err := readOK(in); err != nil {
+				return err
+			}
+		}
+	}
+	return ctx.Err()
+}
+
+// appendSet is a SET of a key as redis-benchmark names them.
+func appendSet(b []byte, key int) []byte {
+	return fmt.Appendf(b, "*3\r\n$3\r\nSET\r\n$16\r\nkey:%012d\r\n$3\r\nVXK\r\n", key)
+}
+
+func readOK(in *bufio.Reader) error {
+	line, err := in.ReadString('\n')
+	if err == nil && line != "+OK\r\n" {
+		err = fmt.Errorf("SET was answered %q", line)
+	}
+	return err
+}
+
 // setLoop is one connection of respSets.
 func setLoop(ctx context.Context, addr string, pipeline, wait int, end time.Time, h *load.Histogram) error {
 	var d net.Dialer
@@ -222,7 +270,7 @@ func setLoop(ctx context.Context, addr string, pipeline, wait int, end time.Time
 	for time.Now().Before(end) && ctx.Err() == nil {
 		batch = batch[:0]
 		for range pipeline {
-			batch = fmt.Appendf(batch, "*3\r\n$3\r\nSET\r\n$16\r\nkey:%012d\r\n$3\r\nVXK\r\n", rand.IntN(respKeys))
+			batch = appendSet(batch, rand.IntN(respKeys))
 		}
 		if wait > 0 {
 			batch = fmt.Appendf(batch, "*3\r\n$4\r\nWAIT\r\n$1\r\n%d\r\n$4\r\n5000\r\n", wait)
@@ -232,8 +280,8 @@ func setLoop(ctx context.Context, addr string, pipeline, wait int, end time.Time
 			return err
 		}
 		for range pipeline {
-			if line, err := in.ReadString('\n'); err != nil || line != "+OK\r\n" {
-				return fmt.Errorf("SET was answered %q: %v", line, err)
+			if err := readOK(in); err != nil {
+				return err
 			}
 		}
 		if wait > 0 {
