@@ -10,26 +10,19 @@ import (
 	"errors"
 	"io"
 	"net"
-	"os"
-	"path/filepath"
 	"sync"
-	"syscall"
 	"testing"
 
 	"github.com/ringcore/ringcore/client/load"
 )
 
-const (
-	yardFrame = 128     // bytes
-	yardFile  = 1 << 20 // bytes, written once before
-)
+const yardFrame = 128 // bytes
 
 // yardstick is what a machine takes for the least that a data path does: frames of many
-// callers go over one connection, are hashed and come back, and with sync each batch of them is
-// written and synced before. What an operation of ours costs, divided by that, is a
-// number that other machines have too. One goroutine reads at each end, one writes.
+// callers go over one connection, are hashed, and come back. What an operation of ours costs,
+// divided by that, is a number that other machines have too. One goroutine reads at
+// each end, one writes.
 type yardstick struct {
-	file   *os.File // nil: nothing is synced
 	conn   net.Conn // the callers' end
 	frames chan [yardFrame]byte
 	waits  []chan struct{} // by caller
@@ -37,24 +30,11 @@ type yardstick struct {
 	failed chan error // one of each goroutine
 }
 
-func newYardstick(t *testing.T, callers int, synced bool) *yardstick {
+func newYardstick(t *testing.T, callers int) *yardstick {
 	t.Helper()
 	y := &yardstick{frames: make(chan [yardFrame]byte, callers), failed: make(chan error, 3)}
 	for range callers {
 		y.waits = append(y.waits, make(chan struct{}, 1))
-	}
-	if synced {
-		f, err := os.Create(filepath.Join(t.TempDir(), "yardstick"))
-		if err == nil {
-			_, err = f.Write(make([]byte, yardFile))
-		}
-		if err == nil {
-			err = f.Sync()
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		y.file = f
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -93,9 +73,6 @@ func (y *yardstick) close() error {
 	var err error
 	for range cap(y.failed) {
 		err = errors.Join(err, <-y.failed)
-	}
-	if y.file != nil {
-		err = errors.Join(err, y.file.Close())
 	}
 	return err
 }
@@ -138,7 +115,6 @@ func (y *yardstick) serve(c net.Conn) error {
 	defer c.Close()
 	in, batch := bufio.NewReaderSize(c, 64<<10), make([]byte, 0, 64<<10)
 	var frame [yardFrame]byte
-	at := int64(0)
 	for {
 		if _, err := io.ReadFull(in, frame[:]); err != nil {
 			if errors.Is(err, io.EOF) {
@@ -151,17 +127,6 @@ func (y *yardstick) serve(c net.Conn) error {
 		batch = append(batch, frame[:]...)
 		if in.Buffered() >= yardFrame && len(batch) < cap(batch) {
 			continue
-		}
-		if y.file != nil {
-			if _, err := y.file.WriteAt(batch, at); err != nil {
-				return err
-			}
-			if err := syscall.Fdatasync(int(y.file.Fd())); err != nil {
-				return err
-			}
-			if at += int64(len(batch)); at+int64(cap(batch)) > yardFile {
-				at = 0
-			}
 		}
 		if _, err := c.Write(batch); err != nil {
 			return err

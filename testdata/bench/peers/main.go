@@ -109,6 +109,12 @@ func (o *options) run(ctx context.Context) error {
 	}
 	defer os.RemoveAll(work)
 	r := &report{Date: time.Now().UTC().Truncate(time.Second), Machine: machine(), Keys: o.keys, Seconds: o.duration.Seconds()}
+	err = o.measure(ctx, r, work)
+	r.judge(o)
+	return errors.Join(err, r.write(o)) // also what there is until an error or an interrupt
+}
+
+func (o *options) measure(ctx context.Context, r *report, work string) error {
 	if o.bench {
 		for _, s := range systems(o) {
 			if err := o.measureSystem(ctx, r, s, work); err != nil {
@@ -121,6 +127,5 @@ func (o *options) run(ctx context.Context) error {
 			return fmt.Errorf("resp: %w", err)
 		}
 	}
-	r.judge(o)
-	return r.write(o)
+	return nil
 }

@@ -77,6 +77,9 @@ func (r *report) write(o *options) error {
 func (r *report) markdown(w io.Writer) {
 	fmt.Fprintf(w, "%s, %s. Load and servers share the processors. %d keys, uniform, %.3g s a measurement.\n", r.Date.Format("2 January 2006"), r.Machine, r.Keys, r.Seconds)
 	fmt.Fprintf(w, "CPU is seconds for a million operations, of all servers together. \"Others\" is the share of the machine that other programs took meanwhile.\n")
+	if n, all := r.disturbed(); n > 0 {
+		fmt.Fprintf(w, "\nOthers took more than %d %% of the machine in %d of %d measurements: their figures, and verdicts by them, say little. Repeat it when the machine is quiet.\n", loud, n, all)
+	}
 	for _, m := range r.Missing {
 		fmt.Fprintf(w, "\nNot measured: %s.\n", m)
 	}
@@ -89,6 +92,21 @@ func (r *report) markdown(w io.Writer) {
 	for _, g := range r.Goals {
 		fmt.Fprintf(w, "| %s | %s | %s | %s |\n", g.What, g.Bar, g.Measured, g.Verdict)
 	}
+}
+
+// loud is the percentage of the machine from which on others disturb a measurement.
+const loud = 25
+
+// disturbed is how many measurements were, of all.
+func (r *report) disturbed() (n, all int) {
+	for _, rows := range [][]row{r.Rows, r.RESP} {
+		for _, x := range rows {
+			if all++; x.Others > loud {
+				n++
+			}
+		}
+	}
+	return n, all
 }
 
 // table has the rows of an operation, and what ours is beside each with the same number
