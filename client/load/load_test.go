@@ -321,8 +321,11 @@ func TestSizes(t *testing.T) {
 		in, out  string
 		min, max int
 	}{
-		{"100", "100", 100, 100}, {"0", "0", 0, 0}, {"1-3", "1-3", 1, 3},
-		{"100,16KiB,1MiB", "100,16384,1048576", 100, 1 << 20}, {"8,1-2KiB", "8,1-2048", 1, 2048},
+		{"100", "100", 100, 100},
+		{"0", "0", 0, 0},
+		{"1-3", "1-3", 1, 3},
+		{"100,16KiB,1MiB", "100,16384,1048576", 100, 1 << 20},
+		{"8,1-2KiB", "8,1-2048", 1, 2048},
 	} {
 		s, err := ParseSizes(c.in)
 		if err != nil || s.String() != c.out || s.Min() != c.min || s.Max() != c.max {
@@ -345,7 +348,7 @@ func TestSizes(t *testing.T) {
 			t.Errorf("%q is %s", bad, s)
 		}
 	}
-	if none := (Sizes)(nil); none.Max() != 0 || none.draw() != 0 {
+	if none := Sizes(nil); none.Max() != 0 || none.draw() != 0 {
 		t.Error("no sizes are not empty values")
 	}
 }
