@@ -7,7 +7,7 @@ GO ?= go
 GOLANGCI_LINT ?= golangci-lint
 FUZZTIME ?= 10s
 
-.PHONY: help build test race lint floors outside upgrade bench bench-storage bench-start bench-big bench-list bench-transfers bench-overload anti-entropy soak-crash soak-faults soak-restarts soak-outages soak-nodes soak-topology soak-transfers soak-model soak-1754 claim-table flips topology browser demo docs man dist deb fmt vet cover fuzz clean
+.PHONY: help build test race lint floors outside upgrade bench bench-storage bench-start bench-big bench-list bench-transfers bench-overload bench-peers bench-resp bench-guard bench-growth anti-entropy soak-crash soak-faults soak-restarts soak-outages soak-nodes soak-topology soak-transfers soak-model soak-1754 claim-table flips topology browser demo docs man dist deb fmt vet cover fuzz clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -64,6 +64,18 @@ bench-transfers: ## a fourth node joins three with a million records, and leaves
 
 bench-overload: ## p99 of others while 1,000 callers want a stuck vnode, or a node that hangs, and without; LENGTH=10s SOFT=1
 	SOFT=$(SOFT) RINGCORE_BENCH_OVERLOAD=$(or $(LENGTH),10s) $(GO) test -count=1 -timeout 10m -run '^Test(Overload|StoppedNode)Bench$$' -v . ./cmd/ringcore/
+
+bench-peers: ## Ringcore beside Redis, NATS, etcd and olric, each in turn, and every goal; DURATION=3s CALLERS=1,64,256 ONLY=ringcore,redis,… JSON=… MARKDOWN=…
+	testdata/bench/peers.sh bench
+
+bench-resp: ## redis-benchmark against one node of three, and against Redis with two replicas; DURATION=3s JSON=… MARKDOWN=…
+	testdata/bench/peers.sh resp
+
+bench-guard: ## CPU and allocations of an operation beside testdata/bench/baseline.json: 15 % more fails; UPDATE=1 writes it, SOFT=1
+	UPDATE=$(UPDATE) SOFT=$(SOFT) RINGCORE_BENCH_GUARD=1 $(GO) test -count=1 -timeout 10m -run '^TestGuardBench$$' -v ./cmd/ringcore/
+
+bench-growth: ## what 1,024 partitions, ten million records and large values cost; RECORDS=10000000 SOFT=1 DIR=…
+	$(if $(DIR),TMPDIR=$(DIR) )SOFT=$(SOFT) RINGCORE_BENCH_GROWTH=$(or $(RECORDS),10000000) $(GO) test -count=1 -timeout 60m -run '^TestGrowthBench$$' -v ./cmd/ringcore/
 
 anti-entropy: ## replicas that were wiped, or have diverged, become equal by themselves; RECORDS=100000
 	RINGCORE_TEST_RECORDS=$(or $(RECORDS),100000) $(GO) test -count=1 -timeout 30m -run '^Test(WipedReplicaComesBack|DivergedReplicasConverge)$$' -v ./vnodes/ ./cmd/ringcore/

@@ -2,134 +2,159 @@ package main
 
 import (
 	"context"
-	"errors"
-	"math/rand/v2"
+	"encoding/json"
 	"os"
+	"path/filepath"
 	"slices"
-	"sync"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"pgregory.net/rapid"
+	"github.com/ringcore/ringcore/client/load"
 )
 
-// TestHistogramQuantiles compares with sorting: never below, at most 1/32 above.
-func TestHistogramQuantiles(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		values := rapid.SliceOfN(rapid.Int64Range(0, int64(time.Hour)), 1, 200).Draw(t, "values")
-		var h histogram
-		for _, v := range values {
-			h.record(time.Duration(v))
-		}
-		slices.Sort(values)
-		for _, q := range []float64{0.01, 0.5, 0.9, 0.99, 0.999, 1} {
-			rank := max(int(q*float64(len(values))), 1)
-			if float64(rank) < q*float64(len(values)) {
-				rank++
-			}
-			exact, got := values[rank-1], int64(h.quantile(q))
-			if got < exact || got > exact+exact/32 {
-				t.Fatalf("quantile %v of %v: %d, exactly %d", q, values, got, exact)
-			}
-		}
-	})
-}
+// benchKey is the key of record i.
+func benchKey(i int) []byte { return load.Key(i) }
 
-func TestHistogramBuckets(t *testing.T) {
-	for i := range buckets {
-		if end := bucketEnd(i); bucketOf(end) != i || i+1 < buckets && bucketOf(end+1) != i+1 {
-			t.Fatalf("bucket %d ends at %d, which lies in %d", i, end, bucketOf(end))
+// The runs of a ramp: rates if there are some, else callers, and none twice.
+func TestRamp(t *testing.T) {
+	type run struct {
+		callers int
+		rate    float64
+	}
+	for _, c := range []struct {
+		f    benchFlags
+		want []run
+	}{
+		{benchFlags{callers: []int{1, 64}, ramp: 1}, []run{{1, 0}, {64, 0}}},
+		{benchFlags{callers: []int{3, 10}, ramp: 4}, []run{{1, 0}, {2, 0}, {3, 0}, {3, 0}, {5, 0}, {8, 0}, {10, 0}}},
+		{benchFlags{callers: []int{8}, rates: []float64{100, 300}, ramp: 2}, []run{{8, 50}, {8, 100}, {8, 150}, {8, 300}}},
+		{benchFlags{callers: []int{8}, rates: []float64{0, 10}, ramp: 1}, []run{{8, 0}, {8, 10}}},
+	} {
+		var got []run
+		for _, l := range c.f.loads() {
+			got = append(got, run{l.Callers, l.Rate})
 		}
-	}
-	if got := bucketOf(1<<63 - 1); got != buckets-1 {
-		t.Errorf("the longest duration lies in bucket %d of %d", got, buckets)
-	}
-	var empty histogram
-	if got := empty.quantile(0.5); got != 0 {
-		t.Errorf("nothing: %s", got)
-	}
-}
-
-func TestHistogramAdd(t *testing.T) {
-	var a, b, both histogram
-	for range 1000 {
-		d := time.Duration(rand.Int64N(int64(time.Second)))
-		both.record(d)
-		if d%2 == 0 {
-			a.record(d)
-		} else {
-			b.record(d)
-		}
-	}
-	a.add(&b)
-	if a != both {
-		t.Error("the sum of two halves is not the whole")
-	}
-}
-
-func TestParseStat(t *testing.T) {
-	got, err := parseStat([]byte("4711 (a name) R) S 1 2 3 4 5 6 7 8 9 10 250 50 0 0 20 0 9 0 123"))
-	if err != nil || got != 3*time.Second {
-		t.Errorf("%s, %v; want 250 + 50 ticks, 3 s", got, err)
-	}
-	for _, bad := range []string{"", "1 (x", "1 (x) R 1 2", "1 (x) R 1 2 3 4 5 6 7 8 9 10 a 50 0"} {
-		if _, err := parseStat([]byte(bad)); err == nil {
-			t.Errorf("%q is accepted", bad)
-		}
-	}
-	if _, err := os.Stat("/proc/self/stat"); err == nil {
-		if _, err := cpuTime(os.Getpid()); err != nil {
-			t.Error(err)
+		if !slices.Equal(got, c.want) {
+			t.Errorf("%v in %v, ramp %d: %v, want %v", c.f.callers, c.f.rates, c.f.ramp, got, c.want)
 		}
 	}
 }
 
-// TestLoad: four callers and requests of 10 ms give 400 requests in a second, each
-// counted as 10 ms; a request that fails counts as an error only.
-func TestLoad(t *testing.T) {
+// A run that is no terminal's says every 10 seconds how it goes, one that is draws a line
+// every second; in JSON nothing is said.
+func TestProgressLine(t *testing.T) {
+	var last load.Result
+	for range 100 {
+		last.Latency.Record(2 * time.Millisecond)
+	}
+	last.Errors = 3
+	if got, want := progressLine(10*time.Second, time.Minute, 2*time.Second, &last), "10s of 1m0s: 50/s, p50 2.000 ms, p99 2.000 ms, longest 2.000 ms, 3 errors"; got != want {
+		t.Errorf("%q\nwant %q", got, want)
+	}
 	synctest.Test(t, func(t *testing.T) {
-		broken := errors.New("broken")
-		work := func(ctx context.Context) error {
-			select {
-			case <-time.After(10 * time.Millisecond):
-				return nil
-			case <-ctx.Done():
-				return ctx.Err()
-			}
-		}
-		l := &load{
-			op: "mix", callers: 4, duration: time.Second + time.Millisecond, keys: 10, valueSize: 8,
-			target: target{
-				put: func(ctx context.Context, _ int, _, _ []byte) error { return work(ctx) },
-				get: func(ctx context.Context, _ int, _ []byte) error { return errors.Join(work(ctx), broken) },
-			},
-		}
-		res := l.run(t.Context())
-		if res.latency.total != 200 || res.errors != 200 || !errors.Is(res.last, broken) {
-			t.Errorf("%d puts, %d gets that failed, last %v; want 200 of each", res.latency.total, res.errors, res.last)
-		}
-		if p50 := res.latency.quantile(0.5); p50 != 10*time.Millisecond {
-			t.Errorf("p50 %s", p50)
+		var said strings.Builder
+		a := &app{streams: streams{err: &said}}
+		l := &load.Load{Op: "get", Callers: 2, Duration: 25 * time.Second, Keys: 1, Rate: 100, Target: load.Target{Get: func(context.Context, int, []byte) error { return nil }}}
+		end := a.watch(l)
+		l.Run(t.Context())
+		end()
+		lines := strings.Split(strings.TrimSuffix(said.String(), "\n"), "\n")
+		if len(lines) != 2 || !strings.HasPrefix(lines[0], "10s of 25s: 100/s") || !strings.HasPrefix(lines[1], "20s of 25s: 100/s") {
+			t.Errorf("%q", lines)
 		}
 	})
 }
 
-func TestFill(t *testing.T) {
-	var mu sync.Mutex
-	seen := map[string]int{}
-	l := &load{keys: 1000, valueSize: 8, target: target{put: func(_ context.Context, _ int, key, value []byte) error {
-		mu.Lock()
-		defer mu.Unlock()
-		seen[string(key)] += len(value)
-		return nil
-	}}}
-	if err := l.fill(t.Context()); err != nil || len(seen) != 1000 || seen["bench-999"] != 8 {
-		t.Errorf("%v, %d keys", err, len(seen))
+// What is shown adds up.
+func TestPrintHistogram(t *testing.T) {
+	var out strings.Builder
+	if err := printHistogram(&out, []latencyBucket{{0.0005, 1}, {0.9, 1}, {1.02, 97}, {900, 1}}); err != nil {
+		t.Fatal(err)
 	}
-	full := errors.New("full")
-	l.target.put = func(context.Context, int, []byte, []byte) error { return full }
-	if err := l.fill(t.Context()); !errors.Is(err, full) {
-		t.Errorf("%v, want the target's error", err)
+	want := []string{"0.001 ms 1 1.000% #", "1.024 ms 98 99.000% " + strings.Repeat("#", 50), "1048.576 ms 1 100.000% #"}
+	var got []string
+	for _, line := range strings.Split(strings.TrimSpace(out.String()), "\n")[1:] {
+		got = append(got, strings.Join(strings.Fields(line), " "))
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("%q\nwant %q", got, want)
+	}
+}
+
+// TestBenchCompare: what is worse beyond the bound is an exit code of its own, better and
+// noise are not; files that are no results, or have nothing in common, are wrong usage.
+func TestBenchCompare(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name string, v any) string {
+		b, ok := v.([]byte)
+		if !ok {
+			var err error
+			if b, err = json.Marshal(v); err != nil {
+				t.Fatal(err)
+			}
+		}
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	put := benchRun{Op: "put", Callers: 64, Ops: 1000, Rate: 1000, P50: 1, P99: 4, ClientCPU: 10, ServerCPU: 20}
+	changed := func(change func(*benchRun)) benchResult {
+		r := put
+		change(&r)
+		return benchResult{Workload: &benchWorkload{Keys: 10, ValueSize: "100"}, Runs: []benchRun{r}}
+	}
+	base := write("base", changed(func(*benchRun) {}))
+	for name, c := range map[string]struct {
+		after any
+		args  []string
+		code  int
+		says  string
+	}{
+		"same":       {changed(func(*benchRun) {}), nil, 0, "1.00"},
+		"noise":      {changed(func(r *benchRun) { r.Rate = 900; r.P99 = 4.5 }), nil, 0, "0.90"},
+		"better":     {changed(func(r *benchRun) { r.Rate = 9000; r.ServerCPU = 1 }), nil, 0, "9.00"},
+		"slower":     {changed(func(r *benchRun) { r.Rate = 800 }), nil, 3, "OPS/S is 0.80"},
+		"bound":      {changed(func(r *benchRun) { r.Rate = 800 }), []string{"--worse", "30%"}, 0, "0.80"},
+		"a fraction": {changed(func(r *benchRun) { r.Rate = 800 }), []string{"--worse", "0.3"}, 0, "0.80"},
+		"later":      {changed(func(r *benchRun) { r.P99 = 5 }), nil, 3, "P99 is 1.25"},
+		"dearer":     {changed(func(r *benchRun) { r.ServerCPU = 30 }), nil, 3, "SERVER-CPU is 1.50"},
+		"dear only":  {changed(func(r *benchRun) { r.Rate = 500; r.P99 = 9 }), []string{"--judge", "client-cpu,server-cpu"}, 0, "0.50"},
+		"failing":    {changed(func(r *benchRun) { r.Errors = 100 }), nil, 3, "errors"},
+		"unmeasured": {changed(func(r *benchRun) { r.ServerCPU = 0 }), nil, 0, "-"},
+		"other keys": {benchResult{Workload: &benchWorkload{Keys: 11}, Runs: []benchRun{put}}, nil, 0, "different workloads"},
+		"other runs": {changed(func(r *benchRun) { r.Callers = 1 }), nil, 2, "no run in common"},
+		"more runs":  {benchResult{Runs: []benchRun{put, {Op: "get", Callers: 1, Ops: 1, Rate: 1}}}, nil, 0, "get, 1 callers: only in"},
+		"no JSON":    {[]byte("OP CALLERS"), nil, 2, "no result of bench"},
+		"no result":  {[]byte(`{"active":[]}`), nil, 2, "no result of bench"},
+		"no bound":   {changed(func(*benchRun) {}), []string{"--worse", "much"}, 2, "15%"},
+		"no column":  {changed(func(*benchRun) {}), []string{"--judge", "beauty"}, 2, "beauty"},
+	} {
+		var out, errOut strings.Builder
+		code := run(t.Context(), append([]string{"bench", "compare", base, write(name, c.after)}, c.args...), streams{out: &out, err: &errOut}, func(string) string { return "" })
+		if code != c.code || !strings.Contains(out.String()+errOut.String(), c.says) {
+			t.Errorf("%s: exit %d, want %d and %q\n%s%s", name, code, c.code, c.says, out.String(), errOut.String())
+		}
+	}
+	var out, errOut strings.Builder
+	if code := run(t.Context(), []string{"bench", "compare", base, filepath.Join(dir, "none")}, streams{out: &out, err: &errOut}, os.Getenv); code != exitUsage {
+		t.Errorf("a file that is not there: exit %d: %s", code, errOut.String())
+	}
+	out.Reset()
+	if code := run(t.Context(), []string{"bench", "compare", "-o", "json", base, write("slow", changed(func(r *benchRun) { r.Rate = 500 }))}, streams{out: &out, err: &errOut}, os.Getenv); code != exitUnhealthy {
+		t.Errorf("JSON: exit %d", code)
+	}
+	var told struct {
+		Worse bool
+		Runs  []struct {
+			Op     string
+			Ratios map[string]float64
+		}
+	}
+	if err := json.Unmarshal([]byte(out.String()), &told); err != nil || !told.Worse || len(told.Runs) != 1 || told.Runs[0].Ratios["ops"] != 0.5 {
+		t.Errorf("%v: %s", err, out.String())
 	}
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/ringcore/ringcore"
 	"github.com/ringcore/ringcore/client"
+	"github.com/ringcore/ringcore/client/load"
 	"github.com/ringcore/ringcore/vnodes/kv"
 )
 
@@ -101,8 +102,8 @@ func (b *benchNode) sayState() {
 // bigGets measures gets of random records.
 func (b *benchNode) bigGets(n int) {
 	b.t.Helper()
-	l := &load{op: "get", callers: bigReadCallers, duration: 20 * time.Second, keys: n, target: target{
-		get: func(ctx context.Context, _ int, key []byte) error {
+	l := &load.Load{Op: "get", Callers: bigReadCallers, Duration: 20 * time.Second, Keys: n, Target: load.Target{
+		Get: func(ctx context.Context, _ int, key []byte) error {
 			_, err := b.clients[0].Get(ctx, benchBucket, key, client.ReadOptions{})
 			return err
 		},
@@ -133,17 +134,17 @@ func (b *benchNode) embeddedGets(n int) {
 		b.t.Fatal(err)
 	}
 	store := node.KV()
-	run := (&load{op: "get", callers: bigReadCallers, duration: 20 * time.Second, keys: n, target: target{
-		get: func(ctx context.Context, _ int, key []byte) error {
+	run := (&load.Load{Op: "get", Callers: bigReadCallers, Duration: 20 * time.Second, Keys: n, Target: load.Target{
+		Get: func(ctx context.Context, _ int, key []byte) error {
 			_, err := store.Get(ctx, benchBucket, key, kv.Options{})
 			return err
 		},
-	}}).run(b.t.Context())
-	if err := errors.Join(run.last, node.Close()); err != nil {
+	}}).Run(b.t.Context())
+	if err := errors.Join(run.Last, node.Close()); err != nil {
 		b.t.Error(err)
 	}
-	p50, p99 := run.latency.quantile(0.5), run.latency.quantile(0.99)
-	say("gets in the node's process, %d callers: %.0f/s, p50 %s, p99 %s", bigReadCallers, float64(run.latency.total)/run.elapsed.Seconds(), p50, p99)
+	p50, p99 := run.Latency.Quantile(0.5), run.Latency.Quantile(0.99)
+	say("gets in the node's process, %d callers: %.0f/s, p50 %s, p99 %s", bigReadCallers, float64(run.Latency.Total())/run.Elapsed.Seconds(), p50, p99)
 	bar(b.t, p99 < bigLatencyBar, "get p99 in the node's process %s; bar %s", p99, bigLatencyBar)
 	b.node.restart()
 	b.connect()

@@ -59,7 +59,7 @@ func (a *app) benchChecked(ctx context.Context, c *client.Client, f *benchFlags,
 		client: c, bucket: f.bucket, prefix: "check-" + rand.Text()[:10] + "-", r: r, w: w,
 		history: history.New(), errors: map[string]uint64{}, last: map[string]string{}, failed: map[failedAs]*failedKey{},
 	}
-	f.load.target = wit.target()
+	f.load.Target = wit.target()
 	stop := watchPauses()
 	runs, err := a.benchRuns(ctx, f)
 	pause := stop()
@@ -70,7 +70,7 @@ func (a *app) benchChecked(ctx context.Context, c *client.Client, f *benchFlags,
 	// ends the process.
 	v := wit.verdict(context.WithoutCancel(ctx), pause, a.timeout, a.note)
 	if f.json || a.json() {
-		err = a.printJSON(map[string]any{"runs": runs, "check": v})
+		err = a.printJSON(benchResult{Workload: f.workload(), Runs: runs, Check: v})
 	} else {
 		err = errors.Join(a.printRuns(runs), a.printVerdict(v))
 	}

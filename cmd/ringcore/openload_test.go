@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/ringcore/ringcore/client"
+	"github.com/ringcore/ringcore/client/load"
 )
 
 // openLoad sends requests at a fixed rate, whatever becomes of those before: a stall
@@ -28,8 +29,8 @@ type openLoad struct {
 	cancel  context.CancelFunc
 	running sync.WaitGroup
 
-	mu       sync.Mutex // held for map operations
-	all      histogram  // of the measurement under way
+	mu       sync.Mutex     // held for map operations
+	all      load.Histogram // of the measurement under way
 	slots    map[int]time.Duration
 	bad      []error
 	lastErr  error
@@ -122,13 +123,13 @@ func (l *openLoad) stop() {
 // measure counts what is asked while do runs.
 func (l *openLoad) measure(what string, do func()) {
 	l.mu.Lock()
-	l.all = histogram{}
+	l.all = load.Histogram{}
 	clear(l.slots)
 	l.mu.Unlock()
 	do()
 	if what == "before" {
 		l.mu.Lock()
-		l.before = l.all.quantile(0.99)
+		l.before = l.all.Quantile(0.99)
 		l.mu.Unlock()
 	}
 }
@@ -137,7 +138,7 @@ func (l *openLoad) measure(what string, do func()) {
 func (l *openLoad) report(t *testing.T, fdatasync time.Duration) {
 	t.Helper()
 	l.mu.Lock()
-	p99, worst := l.all.quantile(0.99), l.all.max
+	p99, worst := l.all.Quantile(0.99), l.all.Max()
 	var stalls []time.Duration
 	for _, d := range l.slots {
 		stalls = append(stalls, d)
@@ -186,7 +187,7 @@ func (w *openWorker) ask(ctx context.Context, due time.Time) {
 	took := time.Since(due)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.all.record(took)
+	l.all.Record(took)
 	p := int(benchPartition(i, 64))
 	l.slots[p] = max(l.slots[p], took)
 	if err != nil {

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/ringcore/ringcore/client"
+	"github.com/ringcore/ringcore/client/load"
 )
 
 const (
@@ -161,7 +162,7 @@ func (b *benchNode) start(probes []int, get, put benchCall) (times startTimes) {
 	b.node.restart()
 	times.ready = time.Since(begin)
 	var err error
-	if times.cpu, err = cpuTime(b.node.cmd.Process.Pid); err != nil {
+	if times.cpu, err = load.CPUTime(b.node.cmd.Process.Pid); err != nil {
 		b.t.Fatal(err)
 	}
 	b.connect()

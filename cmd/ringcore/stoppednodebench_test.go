@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/ringcore/ringcore/client"
+	"github.com/ringcore/ringcore/client/load"
 	"github.com/ringcore/ringcore/dataplane/wire"
 	"github.com/ringcore/ringcore/metadata/ring"
 )
@@ -86,7 +87,7 @@ func TestStoppedNodeBench(t *testing.T) {
 func cpuOf(t *testing.T, nodes ...*process) (sum time.Duration) {
 	t.Helper()
 	for _, p := range nodes {
-		used, err := cpuTime(p.cmd.Process.Pid)
+		used, err := load.CPUTime(p.cmd.Process.Pid)
 		if err != nil {
 			t.Fatal(err)
 		}

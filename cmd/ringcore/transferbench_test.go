@@ -17,6 +17,7 @@ import (
 
 	"github.com/ringcore/ringcore/admin"
 	"github.com/ringcore/ringcore/client"
+	"github.com/ringcore/ringcore/client/load"
 )
 
 const (
@@ -206,14 +207,14 @@ func syncTime(t *testing.T) time.Duration {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var h histogram
+	var h load.Histogram
 	for range 300 {
 		began := time.Now()
 		_, err = f.Write(make([]byte, 512))
 		if err = errors.Join(err, syscall.Fdatasync(int(f.Fd()))); err != nil {
 			t.Fatal(err)
 		}
-		h.record(time.Since(began))
+		h.Record(time.Since(began))
 	}
-	return h.quantile(0.99)
+	return h.Quantile(0.99)
 }

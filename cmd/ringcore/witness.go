@@ -11,6 +11,7 @@ import (
 
 	"github.com/ringcore/ringcore/client"
 	"github.com/ringcore/ringcore/client/history"
+	"github.com/ringcore/ringcore/client/load"
 	"github.com/ringcore/ringcore/dataplane/wire"
 )
 
@@ -64,18 +65,18 @@ func checksum(key, value []byte) uint32 {
 
 // target is w as a load's. What a run has begun ends by itself: what is cut off
 // could only count as maybe.
-func (w *witness) target() target {
-	return target{
-		put: func(ctx context.Context, caller int, key, value []byte) error {
+func (w *witness) target() load.Target {
+	return load.Target{
+		Put: func(ctx context.Context, caller int, key, value []byte) error {
 			key = w.key(key)
 			op := w.history.Begin(caller, string(key), history.Put)
 			stamp(key, value, op.Value)
 			return w.done(op, w.client.Put(context.WithoutCancel(ctx), w.bucket, key, value, client.WriteOptions{W: w.w}))
 		},
-		get: func(ctx context.Context, caller int, key []byte) error {
+		Get: func(ctx context.Context, caller int, key []byte) error {
 			return w.get(context.WithoutCancel(ctx), caller, w.key(key), w.r)
 		},
-		delete: func(ctx context.Context, caller int, key []byte) error {
+		Delete: func(ctx context.Context, caller int, key []byte) error {
 			key = w.key(key)
 			op := w.history.Begin(caller, string(key), history.Delete)
 			_, err := w.client.Delete(context.WithoutCancel(ctx), w.bucket, key, client.WriteOptions{W: w.w})

@@ -31,7 +31,7 @@ only "($floor1)" "$floor1" 'floor 1 stands on the standard library alone'
 report 'the pure floor does no I/O, starts nothing and draws nothing' < <(
 	grep -E "^$pure (os|net|log|sync|syscall|context|math/rand|crypto/rand)(/[^ ]*)?$" <<<"$direct")
 only 'ringcore/client' "$floor1" 'the client stands on floor 1'
-only 'ringcore/client/history' 'nothing' 'histories stand on the standard library alone: any test may use them'
+only 'ringcore/client/(history|load)' 'nothing' 'histories and loads stand on the standard library alone: any test may use them'
 
 never 'ringcore/metadata' 'ringcore|ringcore/(admin|client|cmd|dataplane|vnodes)' 'metadata, dataplane and vnodes do not know each other'
 never 'ringcore/dataplane' 'ringcore|ringcore/(admin|client|cmd|metadata|vnodes)' 'metadata, dataplane and vnodes do not know each other'

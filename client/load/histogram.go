@@ -1,6 +1,7 @@
-package main
+package load
 
 import (
+	"iter"
 	"math/bits"
 	"time"
 )
@@ -13,24 +14,45 @@ const (
 	buckets    = subBuckets + (63-subBits)*subBuckets/2
 )
 
-// histogram counts durations. The zero value is empty. Not safe for concurrent
+// Histogram counts durations. The zero value is empty. Not safe for concurrent
 // use: each goroutine fills its own, and they are added in the end.
-type histogram struct {
+type Histogram struct {
 	counts [buckets]uint64
 	total  uint64
 	max    time.Duration
 }
 
-// record counts d, which is taken as 0 if negative.
-func (h *histogram) record(d time.Duration) {
+// Total is how many durations were counted.
+func (h *Histogram) Total() uint64 { return h.total }
+
+// Max is the longest of them.
+func (h *Histogram) Max() time.Duration { return h.max }
+
+// Buckets are those that are not empty, in order: the longest duration that a bucket
+// takes, and how many it has.
+func (h *Histogram) Buckets() iter.Seq2[time.Duration, uint64] {
+	return func(yield func(time.Duration, uint64) bool) {
+		for i, n := range h.counts {
+			if n > 0 && !yield(time.Duration(bucketEnd(i)), n) {
+				return
+			}
+		}
+	}
+}
+
+// Record counts d, which is taken as 0 if negative.
+func (h *Histogram) Record(d time.Duration) {
 	d = max(d, 0)
 	h.counts[bucketOf(uint64(d))]++
 	h.total++
 	h.max = max(h.max, d)
 }
 
-// add counts everything that o has counted.
-func (h *histogram) add(o *histogram) {
+// Add counts everything that o has counted.
+func (h *Histogram) Add(o *Histogram) {
+	if o.total == 0 {
+		return
+	}
 	for i, n := range o.counts {
 		h.counts[i] += n
 	}
@@ -38,9 +60,9 @@ func (h *histogram) add(o *histogram) {
 	h.max = max(h.max, o.max)
 }
 
-// quantile is a duration that the share q of all, 0 to 1, does not exceed; 0 if
+// Quantile is a duration that the share q of all, 0 to 1, does not exceed; 0 if
 // there are none.
-func (h *histogram) quantile(q float64) time.Duration {
+func (h *Histogram) Quantile(q float64) time.Duration {
 	rank := uint64(q * float64(h.total))
 	if float64(rank) < q*float64(h.total) {
 		rank++ // rounded up: the 0.99 quantile of 10 is the greatest

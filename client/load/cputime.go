@@ -1,4 +1,4 @@
-package main
+package load
 
 import (
 	"bytes"
@@ -12,8 +12,8 @@ import (
 // that Go runs Linux on.
 const clockTick = 10 * time.Millisecond
 
-// cpuTime is the CPU time that process pid has used, in user and in kernel mode.
-func cpuTime(pid int) (time.Duration, error) {
+// CPUTime is the CPU time that process pid has used, in user and in kernel mode.
+func CPUTime(pid int) (time.Duration, error) {
 	stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
 	if err != nil {
 		return 0, fmt.Errorf("CPU time of process %d: %w", pid, err)
