@@ -119,8 +119,14 @@ func fillStore(t *testing.T, node *ringcore.Node, n, size int) {
 }
 
 var pageTitles = []struct{ name, title string }{
-	{"overview", "Overview"}, {"ring", "Ring"}, {"members", "Members"}, {"transfers", "Transfers"},
-	{"vnodes", "Vnodes"}, {"metrics", "Metrics"}, {"explain", "Explain a key"}, {"logs", "Logs"},
+	{"overview", "Overview"},
+	{"ring", "Ring"},
+	{"members", "Members"},
+	{"transfers", "Transfers"},
+	{"vnodes", "Vnodes"},
+	{"metrics", "Metrics"},
+	{"explain", "Explain a key"},
+	{"logs", "Logs"},
 }
 
 // TestConsole drives the console of a live cluster: a node joins under load, by clicks.
