@@ -79,7 +79,7 @@ func load(t *testing.T, nodes ...*ringcore.Node) {
 	for i, n := range nodes {
 		for j := range 2 {
 			callers.Go(func() {
-				tick := time.NewTicker(5 * time.Millisecond)
+				tick := time.NewTicker(20 * time.Millisecond)
 				defer tick.Stop()
 				store := n.KV()
 				for k := 0; ; k++ {
@@ -88,7 +88,7 @@ func load(t *testing.T, nodes ...*ringcore.Node) {
 					case <-ctx.Done():
 						return
 					}
-					key := fmt.Appendf(nil, "user:%d", (k*7919+i*100+j)%5000)
+					key := fmt.Appendf(nil, "user:%d", (k*7919+i*100+j)%2000)
 					if k%3 == 0 {
 						_ = store.Put(ctx, "default", key, make([]byte, 200+k%400), kv.Options{})
 					} else {
@@ -101,16 +101,15 @@ func load(t *testing.T, nodes ...*ringcore.Node) {
 	t.Cleanup(func() { cancel(); callers.Wait() })
 }
 
-// fillStore writes n records of size bytes.
+// fillStore writes n records of size bytes, each until it is written: the cluster is young.
 func fillStore(t *testing.T, node *ringcore.Node, n, size int) {
 	t.Helper()
 	var callers sync.WaitGroup
-	for w := range 32 {
+	for w := range 16 {
 		callers.Go(func() {
-			for i := w; i < n; i += 32 {
-				if err := node.KV().Put(t.Context(), "default", fmt.Appendf(nil, "user:%d", i), make([]byte, size), kv.Options{Timeout: 30 * time.Second}); err != nil {
-					t.Errorf("put %d: %v", i, err)
-					return
+			for i := w; i < n && t.Context().Err() == nil; {
+				if node.KV().Put(t.Context(), "default", fmt.Appendf(nil, "user:%d", i), make([]byte, size), kv.Options{Timeout: 30 * time.Second}) == nil {
+					i += 16
 				}
 			}
 		})
@@ -119,8 +118,14 @@ func fillStore(t *testing.T, node *ringcore.Node, n, size int) {
 }
 
 var pageTitles = []struct{ name, title string }{
-	{"overview", "Overview"}, {"ring", "Ring"}, {"members", "Members"}, {"transfers", "Transfers"},
-	{"vnodes", "Vnodes"}, {"metrics", "Metrics"}, {"explain", "Explain a key"}, {"logs", "Logs"},
+	{"overview", "Overview"},
+	{"ring", "Ring"},
+	{"members", "Members"},
+	{"transfers", "Transfers"},
+	{"vnodes", "Vnodes"},
+	{"metrics", "Metrics"},
+	{"explain", "Explain a key"},
+	{"logs", "Logs"},
 }
 
 // TestConsole drives the console of a live cluster: a node joins under load, by clicks.
@@ -129,7 +134,7 @@ func TestConsole(t *testing.T) {
 	n1 := openNode(t, ringcore.Config{Name: "n1"})
 	n2 := openNode(t, ringcore.Config{Name: "n2", Join: []string{n1.Info().Addr}})
 	n3 := openNode(t, ringcore.Config{Name: "n3", Join: []string{n1.Info().Addr}})
-	fillStore(t, n1, 5000, 400)
+	fillStore(t, n1, 2000, 1000)
 	load(t, n1, n2, n3)
 	b := openBrowser(t)
 	p := b.open(t, url(n1))
@@ -204,7 +209,7 @@ func join(t *testing.T, b *browser, p *page, n1, n4 *ringcore.Node) {
 func explain(t *testing.T, p *page) {
 	p.t = t
 	p.click(`document.querySelector('nav a[href="#/explain"]')`)
-	p.fill(`input[name="key"]`, "user:4999")
+	p.fill(`input[name="key"]`, "user:1999")
 	p.click(find("button", "Explain"))
 	p.shows("The key exists: 3 replicas hold the same version.")
 	p.shows("place 2")
@@ -212,7 +217,7 @@ func explain(t *testing.T, p *page) {
 	p.click(find("button", "Explain"))
 	p.shows("has ever heard of this key")
 	p.quiet("explain")
-	shots(p, "explain-key", "explain", map[string]string{"bucket": "default", "key": "user:4999"})
+	shots(p, "explain-key", "explain", map[string]string{"bucket": "default", "key": "user:1999"})
 }
 
 // keyboard goes without a mouse.
@@ -285,7 +290,7 @@ func leave(t *testing.T, p *page, n3 *ringcore.Node) {
 	p.click(find("dialog button", "Commit"))
 	select {
 	case <-n3.Done():
-	case <-time.After(time.Minute):
+	case <-time.After(2 * time.Minute):
 		t.Fatal("n3 has not left")
 	}
 	p.until("n3 is not listed any more", `![...document.querySelectorAll('section[aria-label="Members"] tbody tr')].some(e => /^n3/.test(e.innerText))`)

@@ -157,8 +157,8 @@ func (b *browser) call(session, method string, params, result any) error {
 			return json.Unmarshal(answer.Result, result)
 		}
 		return nil
-	case <-time.After(time.Minute):
-		return fmt.Errorf("%s: no answer in a minute", method)
+	case <-time.After(2 * time.Minute):
+		return fmt.Errorf("%s: no answer in two minutes", method)
 	}
 }
 
@@ -280,7 +280,7 @@ func (p *page) try(expression string, result any) error {
 // until waits until an expression holds in the page.
 func (p *page) until(what, expression string) {
 	p.t.Helper()
-	deadline := time.Now().Add(time.Minute)
+	deadline := time.Now().Add(2 * time.Minute)
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for time.Now().Before(deadline) {
@@ -292,7 +292,7 @@ func (p *page) until(what, expression string) {
 	}
 	var text string
 	_ = p.try("document.body.innerText", &text)
-	p.t.Fatalf("%s: still not after a minute; the page shows:\n%s", what, text)
+	p.t.Fatalf("%s: still not after two minutes; the page shows:\n%s", what, text)
 }
 
 // shows waits until the page shows some text.

@@ -136,23 +136,29 @@ export class Source {
   }
 }
 
-/** A Stream follows server-sent events, comes back by itself, and says if it is away. */
+/**
+ * A Stream follows server-sent events, comes back by itself, and says if it is away. It lets
+ * go while nobody sees the page: browsers keep six connections to an address for all pages.
+ */
 export class Stream {
   constructor(path, types, on) {
     this.path = path;
     this.types = types;
     this.on = on; // {event(type, data), open(), lost()}
-    this.connect();
+    this.seen = () => (document.hidden ? this.disconnect() : this.connect());
+    document.addEventListener("visibilitychange", this.seen);
+    this.seen();
   }
 
   connect() {
+    this.disconnect();
     const es = new EventSource(this.path);
     this.es = es;
     es.onopen = () => this.on.open?.();
     es.onerror = () => {
       this.on.lost?.();
       if (es.readyState === EventSource.CLOSED && this.es === es) {
-        this.again = setTimeout(() => this.connect(), 2000); // the node said no: it may say yes later
+        this.again = setTimeout(this.seen, 2000); // the node said no: it may say yes later
       }
     };
     for (const type of this.types) {
@@ -164,9 +170,14 @@ export class Stream {
     }
   }
 
-  close() {
+  disconnect() {
     clearTimeout(this.again);
     this.es?.close();
     this.es = null;
+  }
+
+  close() {
+    document.removeEventListener("visibilitychange", this.seen);
+    this.disconnect();
   }
 }

@@ -56,7 +56,8 @@ function plan(app, s) {
     return h("section", { class: "card plan plan-empty", "aria-label": "Plan" }, h("h2", null, "Plan"),
       h("p", { class: "muted" }, s.staged.length > 0 ? "Reading what is staged." : "Nothing is staged. What you change below is collected here and shown with its effect before you commit it."));
   }
-  const records = p.transfers.reduce((a, t) => a + (t.bytes ?? 0), 0);
+  const known = p.transfers.every((t) => t.bytes !== null);
+  const size = (known ? "" : "at least ") + bytes(p.transfers.reduce((a, t) => a + (t.bytes ?? 0), 0));
   const partitions = p.transfers.reduce((a, t) => a + t.partitions, 0);
   return h("section", { class: "card plan plan-staged", "aria-label": "Plan" },
     h("div", { class: "card-head" }, h("h2", null, `Plan: ${plural(p.changes.length, "change")} staged`), h("code", { class: "muted", title: "The plan's hash: commit is refused if it has changed" }, p.plan.slice(0, 12))),
@@ -65,8 +66,8 @@ function plan(app, s) {
     h("h3", null, "Members, now and then"), sides(app, p),
     h("h3", null, "Transfers"), planned(app, p),
     h("div", { class: "plan-foot" },
-      h("p", { class: "muted" }, partitions === 0 ? "No data moves." : `${plural(partitions, "step")}, ${bytes(records)} to move. Everything is served meanwhile.`),
-      button("Clear the plan", () => clear(app, p)), button("Commit the plan", () => commit(app, p, partitions, records), "primary")));
+      h("p", { class: "muted" }, partitions === 0 ? "No data moves." : `${plural(partitions, "step")}, ${size} to move. Everything is served meanwhile.`),
+      button("Clear the plan", () => clear(app, p)), button("Commit the plan", () => commit(app, p, partitions, size), "primary")));
 }
 
 function sides(app, p) {
@@ -90,7 +91,7 @@ function commit(app, p, partitions, size) {
     title: "Commit this plan?",
     body: [h("ul", { class: "changes" }, p.changes.map((c) => h("li", null, c.about))),
       p.warnings.map((w) => h("p", { class: "notice notice-warn" }, icon("warn"), w)),
-      h("p", { class: "muted" }, partitions ? `${plural(partitions, "step")} begin, ${bytes(size)} move. Reads and writes go on.` : "No data moves."),
+      h("p", { class: "muted" }, partitions ? `${plural(partitions, "step")} begin, ${size} move. Reads and writes go on.` : "No data moves."),
       h("p", { class: "muted" }, "It is refused if anything has changed since you read it: plan ", h("code", null, p.plan.slice(0, 12)), ".")],
     actions: [{ text: "Commit", run: () => app.act("The plan is committed.", () => post("/v1/cluster/commit", { plan: p.plan })) }],
   });

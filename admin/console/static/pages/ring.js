@@ -2,7 +2,7 @@
 
 import { bar } from "../chart.js";
 import { h } from "../dom.js";
-import { bytes, count, micros, plural } from "../format.js";
+import { bytes, count, plural } from "../format.js";
 import { badge, button, empty, failed, field, icon, link, nodeTag, table, wait } from "../parts.js";
 import { ringView, steps, words } from "../ringview.js";
 
@@ -112,11 +112,12 @@ function vnodes(app, p) {
   if (!doc?.data) return wait(app, "partition", "Its vnodes");
   const list = doc.data.vnodes;
   if (list.length === 0) return empty("No service has a vnode of this partition.");
+  const several = new Set(list.map((v) => v.service)).size > 1;
   return [
-    table("Vnodes of partition " + p, [{ title: "Node" }, { title: "Service" }, { title: "Place", num: true }, { title: "State" }, { title: "Records", num: true }, { title: "Size", num: true }, { title: "Queue", num: true }, { title: "Latency", num: true }],
+    table("Vnodes of partition " + p, [{ title: "Node" }, ...(several ? [{ title: "Service" }] : []), { title: "Place", num: true }, { title: "State" }, { title: "Records", num: true }, { title: "Size", num: true }, { title: "Queue", num: true }],
       list.map((v) => ({ key: v.node + v.service + (v.for ?? ""), cells: [
-        nodeTag(app, v.node), v.service, v.slot < 0 ? (v.for ? "for " + v.for : "–") : String(v.slot), badge(v.state === "serving" ? "ok" : v.state === "lost" ? "bad" : "info", v.state),
-        count(v.records), bytes(v.bytes), count(v.queue), v.latency_us ? micros(v.latency_us) : "–",
+        nodeTag(app, v.node), ...(several ? [v.service] : []), v.slot < 0 ? (v.for ? "for " + v.for : "–") : String(v.slot), badge(v.state === "serving" ? "ok" : v.state === "lost" ? "bad" : "info", v.state),
+        count(v.records), bytes(v.bytes), count(v.queue),
       ] })), { cards: true }),
     doc.data.silent.length > 0 && h("p", { class: "muted" }, "Not heard: " + doc.data.silent.join(", ") + "."),
   ];
