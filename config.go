@@ -81,7 +81,7 @@ type Config struct {
 	// OneMachine shortens the waits for nodes that share a machine: tests and dev clusters.
 	OneMachine bool
 
-	floorAge time.Duration // of tests: how far floors stay behind the clock; see vnodes.Config
+	floorAge   time.Duration // of tests: how far floors stay behind the clock; see vnodes.Config
 	stuckAfter time.Duration // for tests: see the constant
 }
 
