@@ -153,9 +153,10 @@ func (r *run) call(ctx context.Context, number int) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	reads := r.Reads
-	if r.Op == "get" {
+	switch r.Op {
+	case "get":
 		reads = 100
-	} else if r.Op == "put" {
+	case "put":
 		reads = 0
 	}
 	for n := rand.IntN(100); ; n++ { // callers are not in step

@@ -175,7 +175,7 @@ func newGuardBench(t *testing.T) *guardBench {
 // guardNodes opens three nodes in this process, and returns the address of one.
 func guardNodes(t *testing.T) (addr string) {
 	t.Helper()
-	dir, err := os.MkdirTemp("/dev/shm", "ringcore-guard")
+	dir, err := os.MkdirTemp("/dev/shm", "ringcore-guard") //nolint:usetesting // in memory, whatever the disk does
 	if err != nil {
 		dir = t.TempDir()
 	}
