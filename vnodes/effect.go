@@ -37,7 +37,7 @@ func appendWrite(dst, key []byte, r *Record) []byte {
 // ParseWrites reads what AppendWrites made, and nothing else: its errors wrap
 // wire.ErrBody. Keys are not empty; keys and values share b's memory, and an
 // empty value is nil.
-func ParseWrites(b []byte) ([]Write, error) { return parseWrites(nil, b) }
+func ParseWrites(b []byte) ([]Write, error) { return parseWrites([]Write{}, b) }
 
 // parseWrites is ParseWrites, into the memory of writes if that is enough.
 func parseWrites(writes []Write, b []byte) ([]Write, error) {

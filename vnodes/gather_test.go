@@ -2,6 +2,7 @@ package vnodes
 
 import (
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -55,7 +56,9 @@ func (c *countingCork) Keep(wake func()) bool {
 
 // While a batch is being read the log's writer sleeps; it is woken when the batch is over,
 // and holds the cork while it tells those who wait.
-func TestLogHeedsTheCork(t *testing.T) {
+func TestLogHeedsTheCork(t *testing.T) { synctest.Test(t, testLogHeedsTheCork) }
+
+func testLogHeedsTheCork(t *testing.T) {
 	d, err := OpenDisk(t.TempDir(), DiskOptions{})
 	if err != nil {
 		t.Fatal(err)
@@ -68,6 +71,7 @@ func TestLogHeedsTheCork(t *testing.T) {
 	if err := d.log.flush(); err != nil {
 		t.Fatal(err)
 	}
+	synctest.Wait() // the writer sleeps
 	cork := &countingCork{}
 	d.log.answerWith(cork)
 	done := make(chan int, 2)
