@@ -63,7 +63,7 @@ func TestBadStart(t *testing.T) {
 		m1 := startProcess(t, "m1")
 		p := startProcess(t, "wiped", "--join", m1.addr)
 		p.kill()
-		said := refusedStart(t, "--data-dir", t.TempDir(), "--name", "wiped", "--addr", "127.0.0.1:0", "--join", m1.addr)
+		said := refusedStart(t, "--data-dir", t.TempDir(), "--name", "wiped", "--addr", p.addr, "--http-addr", p.http, "--resp-addr", p.resp, "--join", m1.addr)
 		says(t, said, "wiped", "data directory is new", "--name", "force-replace wiped NEW")
 		startProcess(t, "fresh", "--join", m1.addr) // under another name it is a new member
 		var members []struct{ Name, ID string }
