@@ -67,16 +67,6 @@ func (p *peer) notAnswered() {
 	}
 }
 
-// unnoticed counts the slots that may be read and whose nodes are not up, but may be back.
-func (o *operation) unnoticed() (n int) {
-	for i := range o.slots {
-		if x := &o.slots[i]; !x.CatchingUp && x.Node != o.r.self && !o.r.up(x.Node) && !o.r.away(x.Node) {
-			n++
-		}
-	}
-	return n
-}
-
 // hopeless reports whether every node that has a slot is away.
 func (o *operation) hopeless() bool {
 	for i := range o.slots {

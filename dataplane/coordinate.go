@@ -157,6 +157,7 @@ func (w *write) ranHere(code wire.Code, epoch uint64, body []byte) {
 	default:
 		w.closed = true
 		w.mu.Unlock()
+		w.o.left = w.req.Hasty && code == wire.NotReadable
 		w.o.answered(w.r.self, code, epoch, body)
 	}
 }

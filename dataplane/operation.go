@@ -60,6 +60,7 @@ type operation struct {
 	superseded int    // times that a replica had a newer stamp
 	above      uint64 // the newest of their times
 	tries      int
+	left       bool        // this node's slot, which waits for hints, has left the command to the others
 	late       atomic.Bool // since the last round began some node that is up used up its time
 	patience   time.Time   // until then nobody being reachable is not the last word; zero before it first happens
 	news       ring.Epoch  // the newest epoch heard of, and from whom
@@ -174,6 +175,11 @@ func (o *operation) forward() {
 	}
 	i := o.candidate()
 	if i < 0 {
+		if o.left {
+			o.left = false
+			o.again() // the others cannot either, perhaps because they do not know yet that this node is back
+			return
+		}
 		if o.late.Load() {
 			o.again() // who is there and silent waits for the outcome of a transfer, or for a leader: that ends
 			return

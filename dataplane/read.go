@@ -68,8 +68,7 @@ func (o *operation) read(me int) {
 		o.settle(wire.BadRequest, message("service %s cannot make one answer of several: use r=1", o.info.Name))
 		return
 	case q.need > q.n, q.needPR > q.up:
-		missed := o.unnoticed()
-		if q.need > q.n+missed || q.needPR > q.up+missed || !o.bePatient() {
+		if !o.bePatient() {
 			o.settle(wire.QuorumNotMet, q.notMet(q.n, q.up))
 		}
 		return
