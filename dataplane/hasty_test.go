@@ -38,3 +38,25 @@ func TestWhoIsJustBackCoordinatesNothing(t *testing.T) {
 		})
 	}
 }
+
+// What it has left to another one, which does not know yet that it is back and so finds no
+// majority, it runs itself when it is ready.
+func TestWhoIsJustBackTakesUpWhatItHasLeft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newFakeCluster(t, 3, abc("a", "b", "c"), "a", "b", "c")
+		c.nodes["c"].down.Store(true)
+		c.nodes["b"].router.up = func(id ring.NodeID) bool { return id == "b" }
+		c.nodes["a"].local.gate = func(r *wire.Request) wire.Code {
+			switch {
+			case r.Op != wire.OpCommand:
+				return wire.OK
+			case r.Hasty:
+				return wire.NotReadable
+			}
+			time.Sleep(time.Second) // until the hints are here
+			return wire.OK
+		}
+		_, err := c.command("a", "put 1")
+		wantOK(t, err)
+	})
+}
