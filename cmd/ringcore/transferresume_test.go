@@ -75,6 +75,7 @@ func TestLimitedTransfersGoOn(t *testing.T) {
 	first := halfway("")
 	n2.kill()
 	n2.start(n2.places()...)
+	n2.awaitReady()
 	until(t, "it has gone on", func() error {
 		if x, err := moving(t, n1); err == nil && x.Session == first.Session && x.Records < first.Records {
 			t.Fatalf("it was at %+v, and has begun anew: %+v\n%s\n%s", first, x, n1.said(), n2.said())
