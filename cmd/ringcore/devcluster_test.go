@@ -114,7 +114,7 @@ func TestDevClusterThroughEveryDoor(t *testing.T) {
 // through each door of each node. It returns the cluster's id.
 func devDoors(t *testing.T, base int, write bool) string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	var nodes []*process
 	for i := range 3 {
