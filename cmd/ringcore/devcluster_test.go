@@ -92,6 +92,7 @@ func runDev(t *testing.T, dir string, base int) (stop func()) {
 // every node of a dev cluster; stopped and started again, there and on other
 // ports, it is the same cluster with the same data.
 func TestDevClusterThroughEveryDoor(t *testing.T) {
+	long(t)
 	dir := t.TempDir()
 	base := devPorts(t, 3)
 	stop := runDev(t, dir, base)

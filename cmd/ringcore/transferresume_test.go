@@ -48,6 +48,7 @@ func howEnded(p *process, session string) (admin.EndedView, error) {
 // one whose sender is killed in the middle go on where they were; limits that are taken away
 // hold no more at once.
 func TestLimitedTransfersGoOn(t *testing.T) {
+	long(t)
 	t.Parallel()
 	const keys, size, rate = 128, 64 << 10, 512 << 10
 	n1 := startProcess(t, "n1", "--replicas", "1", "--partitions", "8")
