@@ -21,16 +21,11 @@ const (
 // node ends the subscription. A client that lags is cut off and comes back by itself,
 // as server-sent events do; it should then read the views again.
 func (a *api) getEvents(w http.ResponseWriter, r *http.Request) {
-	select {
-	case a.streams <- struct{}{}:
-		defer func() { <-a.streams }()
-	default:
-		problem.Write(w, r, wire.Errorf(wire.Overload, "%d event streams are open already", maxStreams))
+	s, ok := a.openStream(w, r)
+	if !ok {
 		return
 	}
-	s := stream{w: w, rc: http.NewResponseController(w)}
-	w.Header().Set("Content-Type", "text/event-stream")
-	w.Header().Set("Cache-Control", "no-store")
+	defer a.closeStream()
 	events := a.node.Events(r.Context())
 	if s.send("retry: 2000\n\n") != nil {
 		return
@@ -56,6 +51,22 @@ func (a *api) getEvents(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 }
+
+// openStream begins an event stream, or says that there are too many. closeStream must follow.
+func (a *api) openStream(w http.ResponseWriter, r *http.Request) (s stream, ok bool) {
+	select {
+	case a.streams <- struct{}{}:
+	default:
+		problem.Write(w, r, wire.Errorf(wire.Overload, "%d event streams are open already", maxStreams))
+		return stream{}, false
+	}
+	w.Header().Set("Content-Type", "text/event-stream")
+	w.Header().Set("Cache-Control", "no-store")
+	return stream{w: w, rc: http.NewResponseController(w)}, true
+}
+
+// closeStream gives its place back.
+func (a *api) closeStream() { <-a.streams }
 
 // stream writes one event stream.
 type stream struct {

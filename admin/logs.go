@@ -7,9 +7,6 @@ import (
 	"net/http"
 	"strconv"
 	"time"
-
-	"github.com/ringcore/ringcore/admin/problem"
-	"github.com/ringcore/ringcore/dataplane/wire"
 )
 
 // Logs let the node's log be followed.
@@ -21,17 +18,12 @@ type Logs interface {
 // getLogs streams the entries that are kept, then each new one, as server-sent events. A
 // client that comes back says in Last-Event-ID what it has.
 func (a *api) getLogs(w http.ResponseWriter, r *http.Request) {
-	select {
-	case a.streams <- struct{}{}:
-		defer func() { <-a.streams }()
-	default:
-		problem.Write(w, r, wire.Errorf(wire.Overload, "%d event streams are open already", maxStreams))
+	s, ok := a.openStream(w, r)
+	if !ok {
 		return
 	}
+	defer a.closeStream()
 	since, _ := strconv.ParseUint(r.Header.Get("Last-Event-ID"), 10, 64) // 0, for all, if it is anything else
-	w.Header().Set("Content-Type", "text/event-stream")
-	w.Header().Set("Cache-Control", "no-store")
-	s := stream{w: w, rc: http.NewResponseController(w)}
 	if err := a.followLogs(r, s, since); err != nil {
 		a.log.Debug("log stream ended", "peer", r.RemoteAddr, "err", err)
 	}

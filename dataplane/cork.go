@@ -37,36 +37,16 @@ const corkWatch = 2 * time.Millisecond
 // NewCork returns a cork for the connections of one node, see ServerConfig and PeersConfig.
 func NewCork() *Cork { return &Cork{} }
 
-// Hold and Release are for those who answer a batch of requests at a time: what they say
-// in between is written together.
-func (k *Cork) Hold() { k.hold() }
-
-// Release undoes Hold.
-func (k *Cork) Release() { k.release() }
-
-// Keep has wake called when the batches under way have come to an end; false if nobody
-// holds the cork. It must not block.
-func (k *Cork) Keep(wake func()) bool {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.held == 0 {
-		return false
-	}
-	k.others = append(k.others, wake)
-	k.arm()
-	return true
-}
-
-// hold begins a batch.
-func (k *Cork) hold() {
+// Hold begins a batch: what is queued until Release is written together.
+func (k *Cork) Hold() {
 	k.mu.Lock()
 	k.held++
 	k.mu.Unlock()
 }
 
-// release ends a batch and writes what has gathered: also what others have queued, who
+// Release ends a batch and writes what has gathered: also what others have queued, who
 // may be busy for longer. It does not block.
-func (k *Cork) release() {
+func (k *Cork) Release() {
 	k.mu.Lock()
 	k.held--
 	list, others := k.take()
@@ -100,14 +80,25 @@ func (k *Cork) take() (list []*outbox, others []func()) {
 	return list, others
 }
 
+// Keep has wake called when the batches under way have come to an end; false if nobody
+// holds the cork. It must not block.
+func (k *Cork) Keep(wake func()) bool {
+	return k.whileHeld(func() { k.others = append(k.others, wake) })
+}
+
 // keep notes that o has something to write; false if nobody will.
 func (k *Cork) keep(o *outbox) bool {
+	return k.whileHeld(func() { k.waiting = append(k.waiting, o) })
+}
+
+// whileHeld has f note what is to be done at the next Release; false if nobody holds the cork.
+func (k *Cork) whileHeld(f func()) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.held == 0 {
 		return false
 	}
-	k.waiting = append(k.waiting, o)
+	f()
 	k.arm()
 	return true
 }
@@ -179,7 +170,7 @@ func (b *batch) next() (wire.Frame, error) {
 	f, err := b.frames.Read()
 	if err == nil {
 		if b.n == 0 {
-			b.cork.hold()
+			b.cork.Hold()
 		}
 		b.n++
 	}
@@ -190,7 +181,7 @@ func (b *batch) next() (wire.Frame, error) {
 func (b *batch) end() {
 	if b.n > 0 {
 		b.n = 0
-		b.cork.release()
+		b.cork.Release()
 		if b.also != nil {
 			b.also.flush()
 		}

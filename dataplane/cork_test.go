@@ -65,15 +65,15 @@ func TestCork(t *testing.T) {
 	corked(t, func(k *Cork, o *outbox, writes chan int) {
 		queue(t, o, 1)
 		expect(t, writes, 1)
-		k.hold()
-		k.hold()
+		k.Hold()
+		k.Hold()
 		queue(t, o, 3)
 		expect(t, writes)
-		k.release() // the other one may be busy for longer
+		k.Release() // the other one may be busy for longer
 		expect(t, writes, 3)
 		queue(t, o, 2)
 		expect(t, writes)
-		k.release()
+		k.Release()
 		expect(t, writes, 2)
 		queue(t, o, 1)
 		expect(t, writes, 1)
@@ -83,8 +83,8 @@ func TestCork(t *testing.T) {
 // Whoever holds the cork for long holds up nobody for longer than two looks of the watch.
 func TestCorkIsHeldForLong(t *testing.T) {
 	corked(t, func(k *Cork, o *outbox, writes chan int) {
-		k.hold()
-		defer k.release()
+		k.Hold()
+		defer k.Release()
 		for range 3 {
 			queue(t, o, 2)
 			expect(t, writes)
@@ -140,14 +140,14 @@ func TestReleaseWrites(t *testing.T) {
 	o := newOutbox(c, k, 1<<30)
 	body, id := make([]byte, 100_000), uint64(0)
 	send := func(frames int) {
-		k.hold()
+		k.Hold()
 		for range frames {
 			id++
 			if err := o.force(&wire.Header{Kind: wire.KindReply, ID: id}, body); err != nil {
 				t.Fatal(err)
 			}
 		}
-		k.release()
+		k.Release()
 	}
 	frames := wire.NewReader(other, wire.MaxBody)
 	read := uint64(0)

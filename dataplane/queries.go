@@ -19,17 +19,17 @@ func (r *Router) Queries(ctx context.Context, service string, calls []wire.Call,
 	}
 	id, deadline := wire.ServiceID(service), early(end)
 	q := &queries{left: len(calls), answers: make([]result, len(calls)), done: make(chan struct{})}
-	r.cork.hold()
+	r.cork.Hold()
 	for i := range calls {
 		r.Do(wire.OpQuery, id, calls[i], 0, deadline, func(code wire.Code, epoch uint64, body []byte) {
 			q.answered(i, result{code, epoch, body, true})
 		})
 		if i%batchFrames == batchFrames-1 {
-			r.cork.release()
-			r.cork.hold()
+			r.cork.Release()
+			r.cork.Hold()
 		}
 	}
-	r.cork.release()
+	r.cork.Release()
 	for i, a := range q.wait(ctx, end) {
 		if !a.there {
 			each(i, nil, wire.Errorf(wire.Deadline, "the caller stopped waiting: %v", context.DeadlineExceeded))
