@@ -205,7 +205,7 @@ func broken(ctx context.Context, timeout time.Duration, r request, err error) er
 		f.hint = "allow more time with --timeout"
 	default:
 		f.err = fmt.Errorf("the connection broke before the answer: %w", err)
-		f.hint = "try again"
+		f.hint = "try again; if it stays so, is --endpoint a node's HTTP address? that is the port of its --addr + 2"
 	}
 	if r.method != http.MethodGet {
 		f.hint = "it may still happen: look before you repeat it, or allow more time with --timeout"

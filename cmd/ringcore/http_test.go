@@ -56,6 +56,14 @@ func TestTimeout(t *testing.T) {
 	}
 }
 
+// The port for nodes and clients instead of the one for HTTP: the node hangs up.
+func TestWrongPort(t *testing.T) {
+	got := cli(t.Context(), nil, "kv", "get", "k", "--endpoint", handle(t, hangUp))
+	if got.code != exitUnreachable || !strings.Contains(got.err, "the port of its --addr + 2") {
+		t.Errorf("%+v", got)
+	}
+}
+
 func TestInterrupt(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	url := handle(t, func(w http.ResponseWriter, r *http.Request) { cancel(); hang(w, r) })
