@@ -90,7 +90,7 @@ func (c *core) open(first *metadata.State) error {
 	})
 	c.server = dataplane.NewServer(dataplane.ServerConfig{
 		Identity: who, Requests: requests{c}, Streams: streams{c}, Strangers: strangers{c},
-		Member: c.isMember, Epoch: c.epoch, OtherGeneration: c.otherGeneration, Clocks: c.clocks, Cork: c.cork, Logger: c.n.log,
+		Member: c.isMember, Epoch: c.epoch, OtherGeneration: c.otherGeneration, SawPeer: c.peers.Saw, Clocks: c.clocks, Cork: c.cork, Logger: c.n.log,
 	})
 	timing := metadata.LAN
 	if c.n.cfg.OneMachine {

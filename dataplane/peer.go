@@ -182,6 +182,16 @@ func (p *peer) probe() {
 	}
 }
 
+// seen dials to a peer that has just connected itself, however young the last attempt is.
+func (p *peer) seen() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.link == nil {
+		p.retryAt = 0
+		_ = p.startDial() // closed
+	}
+}
+
 // reach dials anew to a peer that has come up by itself during a dial, so that nobody has to
 // wait for what becomes of that.
 func (p *peer) reach() {

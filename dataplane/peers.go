@@ -134,6 +134,15 @@ func (p *Peers) send(node ring.NodeID, h *wire.Header, body []byte, deadline tim
 	return p.peer(node).send(h, body, c)
 }
 
+// Saw notes that node has connected to this one. If it was not up it is dialled at once: a
+// node that starts does so before it serves, and another may stop as soon as it does. Any
+// goroutine may call it; it does not block.
+func (p *Peers) Saw(node ring.NodeID) {
+	if !p.liveness.Up(node) {
+		p.peer(node).seen()
+	}
+}
+
 // peer finds or adds the peer of that id.
 func (p *Peers) peer(node ring.NodeID) *peer {
 	p.mu.RLock()

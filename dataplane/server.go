@@ -28,8 +28,11 @@ type ServerConfig struct {
 	// OtherGeneration is told of nodes of this cluster that are of another generation and
 	// were refused for it, on the connection's goroutine: it must not block. May be nil.
 	OtherGeneration func(ring.NodeID, wire.Generation)
-	Cork            *Cork        // that of the node's Peers; one of its own if nil
-	Logger          *slog.Logger // slog.Default() if nil
+	// SawPeer is told of each node that has connected as a peer, on the connection's
+	// goroutine: it must not block. May be nil.
+	SawPeer func(ring.NodeID)
+	Cork    *Cork        // that of the node's Peers; one of its own if nil
+	Logger  *slog.Logger // slog.Default() if nil
 
 	MaxConns        int           // open connections; 4096 if 0
 	MaxInFlight     int           // requests under way on a client's or stranger's connection; 1024 if 0
@@ -215,6 +218,9 @@ func (s *Server) serveRequests(nc net.Conn, kind byte, from ring.NodeID, sent ui
 	}
 	switch kind {
 	case wire.ConnPeer:
+		if s.cfg.SawPeer != nil {
+			s.cfg.SawPeer(from)
+		}
 		c.clocks = s.cfg.Clocks
 		c.out.max, c.maxInFlight, c.maxBytes = maxPeerQueued, int64(s.cfg.MaxPeerInFlight), maxPeerRequestBytes
 	case wire.ConnClient:
