@@ -36,15 +36,21 @@ type Config struct {
 
 	Failpoint func(wire.Failpoint) error // of a test; see there
 
-	logs func(raft.LogStore) raft.LogStore // for tests: a disk that hangs; nil for none
+	disk func(raftDisk) raftDisk // for tests: one that hangs; nil for none
 }
 
-// wrapLogs is the log store that raft gets.
-func (c *Config) wrapLogs(l raft.LogStore) raft.LogStore {
-	if c.logs == nil {
+// raftDisk is where raft keeps its log, its term and its vote: one file.
+type raftDisk interface {
+	raft.LogStore
+	raft.StableStore
+}
+
+// wrapDisk is the disk that raft gets.
+func (c *Config) wrapDisk(l raftDisk) raftDisk {
+	if c.disk == nil {
 		return l
 	}
-	return c.logs(l)
+	return c.disk(l)
 }
 
 // Caller carries requests to other nodes. Any goroutine calls it.

@@ -11,27 +11,41 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// hangingLogs is a log store whose writes wait while the disk hangs.
-type hangingLogs struct {
-	raft.LogStore
+// hangingDisk is a disk whose writes wait while it hangs.
+type hangingDisk struct {
+	raftDisk
 	mu   sync.Mutex
 	hang chan struct{} // nil unless it hangs
 }
 
-func (h *hangingLogs) StoreLogs(logs []*raft.Log) error {
+func (h *hangingDisk) wait() {
 	h.mu.Lock()
 	hang := h.hang
 	h.mu.Unlock()
 	if hang != nil {
 		<-hang
 	}
-	return h.LogStore.StoreLogs(logs)
 }
 
-func (h *hangingLogs) StoreLog(l *raft.Log) error { return h.StoreLogs([]*raft.Log{l}) }
+func (h *hangingDisk) StoreLogs(logs []*raft.Log) error {
+	h.wait()
+	return h.raftDisk.StoreLogs(logs)
+}
+
+func (h *hangingDisk) StoreLog(l *raft.Log) error { return h.StoreLogs([]*raft.Log{l}) }
+
+func (h *hangingDisk) Set(key, value []byte) error {
+	h.wait()
+	return h.raftDisk.Set(key, value)
+}
+
+func (h *hangingDisk) SetUint64(key []byte, value uint64) error {
+	h.wait()
+	return h.raftDisk.SetUint64(key, value)
+}
 
 // stall makes writes hang until the function that it returns is called.
-func (h *hangingLogs) stall() (release func()) {
+func (h *hangingDisk) stall() (release func()) {
 	hang := make(chan struct{})
 	h.mu.Lock()
 	h.hang = hang
@@ -47,7 +61,7 @@ func (h *hangingLogs) stall() (release func()) {
 // TestBoundedLogs: a write that hangs fails in time, leaves nothing behind, and lets
 // nothing pass it.
 func TestBoundedLogs(t *testing.T) {
-	hanging := &hangingLogs{LogStore: raft.NewInmemStore()}
+	hanging := &hangingDisk{raftDisk: raft.NewInmemStore()}
 	b := newBoundedLogs(hanging, 20*time.Millisecond, slog.New(slog.DiscardHandler))
 	entry := func(index, term uint64) *raft.Log { return &raft.Log{Index: index, Term: term} }
 	if err := b.StoreLogs([]*raft.Log{entry(1, 1), entry(2, 1)}); err != nil {
@@ -78,11 +92,11 @@ func TestBoundedLogs(t *testing.T) {
 // and it follows them when its disk is back.
 func TestLeaderWithStalledDisk(t *testing.T) {
 	c := newCluster(t)
-	disks := make(map[string]*hangingLogs)
+	disks := make(map[string]*hangingDisk)
 	c.tune = func(cfg *Config) {
 		name := cfg.Self.Name
-		cfg.logs = func(l raft.LogStore) raft.LogStore {
-			disks[name] = &hangingLogs{LogStore: l}
+		cfg.disk = func(d raftDisk) raftDisk {
+			disks[name] = &hangingDisk{raftDisk: d}
 			return disks[name]
 		}
 	}

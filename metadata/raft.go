@@ -61,7 +61,8 @@ func openRaft(cfg *Config, w waits, f *fsm, st *State, log *slog.Logger) (_ *raf
 		return nil, fmt.Errorf("open raft log: %w", err)
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	n := &raftNode{logs: newBoundedLogs(cfg.wrapLogs(logs), w.hung, log), bolt: logs, waits: w, stop: stop}
+	disk := cfg.wrapDisk(logs)
+	n := &raftNode{logs: newBoundedLogs(disk, w.hung, log), bolt: logs, waits: w, stop: stop}
 	n.trans = raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 		Stream: newStreamLayer(cfg), MaxPool: poolSize, Timeout: w.rpc, Logger: hlog, MsgpackUseNewTimeFormat: true,
 	})
@@ -83,7 +84,7 @@ func openRaft(cfg *Config, w waits, f *fsm, st *State, log *slog.Logger) (_ *raf
 			return nil, err
 		}
 	}
-	if n.Raft, err = raft.NewRaft(conf, f, n.logs, &patientStable{logs, ctx, log}, snaps, n.trans); err != nil {
+	if n.Raft, err = raft.NewRaft(conf, f, n.logs, &patientStable{disk, ctx, log}, snaps, n.trans); err != nil {
 		return nil, fmt.Errorf("start raft: %w", err)
 	}
 	if err := n.hasten(cfg.Self.ID); err != nil {

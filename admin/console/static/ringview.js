@@ -52,7 +52,8 @@ export const steps = (transfers) => (transfers?.active ?? []).filter((t) => ["mo
 
 /**
  * ringView draws ring. o has color(node), transfers, dimmed(node), hidden(partition), selected,
- * center (lines of text) and, if it can be used, onSelect(partition) and onHover(partition or null).
+ * center (lines of text) and, if it can be used, current() (the partition selected now),
+ * onSelect(partition) and onHover(partition or null).
  */
 export function ringView(ring, o) {
   const q = ring.partitions;
@@ -120,7 +121,8 @@ function partitionAt(e, q, inner) {
 function keys(e, q, o) {
   const by = { ArrowRight: 1, ArrowUp: 1, ArrowLeft: -1, ArrowDown: -1, PageUp: q / 8, PageDown: -q / 8 }[e.key];
   let p = null;
-  if (by) p = o.selected === null ? 0 : (o.selected + by + q) % q;
+  const now = o.current(); // the ring may not have been drawn anew since the last key
+  if (by) p = now === null ? 0 : (now + by + q) % q;
   else if (e.key === "Home") p = 0;
   else if (e.key === "End") p = q - 1;
   else if (e.key === "Escape") o.onSelect(null);

@@ -38,7 +38,7 @@ export default {
         filters(app, ring, show, node),
         ringView(ring, {
           color: app.color, transfers, selected: p, dimmed: node ? (n) => n !== node : null, hidden: picker(app, ring, transfers, show),
-          onSelect: (x) => app.go({ p: x === p ? null : x }),
+          current: () => chosen(app), onSelect: (x) => app.go({ p: x === chosen(app) ? null : x }),
           onHover: (x) => { if (x !== at) { app.local.hover = x; app.update(); } },
           center: center(ring, transfers, at),
         }),
