@@ -108,10 +108,14 @@ func storm(ctx context.Context, callers int, nodes []*Node, seen *outcomes) *syn
 	return &wg
 }
 
+// stuckPartition is where the stuck key is.
+func stuckPartition(n *Node) Partition {
+	return ring.Locate(ring.HashKey("", []byte("stuck")), n.core.Load().meta.Ring().Q())
+}
+
 // otherKeys are keys of partitions that the stuck key is not in.
 func otherKeys(n *Node) (keys [][]byte) {
-	q := n.core.Load().meta.Ring().Q()
-	stuck := ring.Locate(ring.HashKey("", []byte("stuck")), q)
+	q, stuck := n.core.Load().meta.Ring().Q(), stuckPartition(n)
 	for i := 0; len(keys) < 100; i++ {
 		key := fmt.Append(nil, "key", i)
 		if ring.Locate(ring.HashKey("", key), q) != stuck {
@@ -149,7 +153,10 @@ func TestStuckVnodeIsNobodyElsesBusiness(t *testing.T) {
 	}
 	items := 0
 	res, err := nodes[0].Cover(t.Context(), "gated", nil, CoverOptions{}, func(CoverItem) error { items++; return nil })
-	if err != nil || !res.Complete || items != 100 {
+	// Whoever has stood still meanwhile, as under the race detector, asks the members whether
+	// the vnode is still its own before it reads that one again, and its turn does not come.
+	whole := res.Complete || slices.Equal(res.Missing, []Partition{stuckPartition(nodes[0])})
+	if err != nil || !whole || items != 100 {
 		t.Errorf("coverage beside the stuck vnode: %+v, %d items, %v", res, items, err)
 	}
 	stop()
