@@ -15,6 +15,7 @@ import (
 // A full disk: clear errors, reads all the time, then room, then normal service
 // without a restart; nothing acknowledged is missing, also after a kill.
 func TestFullDisk(t *testing.T) {
+	long(t)
 	disk := smallDisk(t, 64)
 	p := startProcess(t, "n1", "--partitions", "8", "--replicas", "1", "--data-dir", filepath.Join(disk, "n1"))
 	p.ok("kv", "put", "small", "good")

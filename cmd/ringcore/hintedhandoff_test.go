@@ -172,6 +172,7 @@ func delivered(t *testing.T, nodes ...*process) func() error {
 // The tutorial's hinted handoff: a node is killed, written for, and started again,
 // while everything is read everywhere. Overwritten and deleted keys are among them.
 func TestHintedHandoff(t *testing.T) {
+	long(t)
 	for _, replicas := range []string{"1", "3"} {
 		t.Run("replicas"+replicas, func(t *testing.T) {
 			nodes := tutorialCluster(t, replicas)
