@@ -227,6 +227,10 @@ func TestDeadlines(t *testing.T) {
 	if err := receive(t, ends); !hasCode(err, wire.Deadline) {
 		t.Fatalf("error %v", err)
 	}
+	// The connection that the first one has asked for may come about later than its deadline.
+	for changed := p.liveness.Changed(); !p.liveness.Up("b"); changed = p.liveness.Changed() {
+		<-changed
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := p.Call(ctx, "b", wire.Header{}, nil); !errors.Is(err, context.Canceled) {
