@@ -192,9 +192,10 @@ func TestRandomWalk(t *testing.T) {
 const leastCommitted = 5
 
 // done reports whether a walk may end: after three seconds, or later on a machine that is
-// so busy that hardly anything has moved by then.
+// so busy that hardly anything has moved, or nothing was damaged that was to be, by then.
 func (r *randomWalk) done(elapsed time.Duration) bool {
-	return elapsed > time.Minute || elapsed > 3*time.Second && r.committed() >= leastCommitted
+	enough := r.committed() >= leastCommitted && (!r.damages || len(r.hurt) > 0)
+	return elapsed > time.Minute || elapsed > 3*time.Second && enough
 }
 
 // committed counts the transfers that were.
