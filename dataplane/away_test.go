@@ -109,8 +109,8 @@ func TestDialsOfBeforeSayNothing(t *testing.T) {
 		if n := c.dialled() - before; n > 15 {
 			t.Errorf("%d dials in 10 s wait for a node that is stopped", n)
 		}
-		time.Sleep(defaultDialTimeout / 2) // in the midst of one that was taken
-		c.set(func() { c.later = true })   // those that are there stay without an answer
+		time.Sleep(defaultDialTimeout/2 + tendEvery/2) // in the midst of one that was taken, and not as another ends
+		c.set(func() { c.later = true })               // those that are there stay without an answer
 		live.Worked("b")
 		begun := time.Now()
 		if err := <-askOf(p, wire.OpCommand, nil, time.Minute); err != nil || time.Since(begun) > 10*time.Millisecond {

@@ -35,7 +35,7 @@ func (s *Store) govern() {
 // governOnce takes one step towards the voters that the members call for, then
 // tells the State what raft's configuration is.
 func (s *Store) governOnce(quiet *silence) error {
-	voters, listeners, version, err := s.raft.servers()
+	voters, listeners, err := s.raft.servers()
 	if err != nil {
 		return err
 	}
@@ -52,12 +52,12 @@ func (s *Store) governOnce(quiet *silence) error {
 	case dismiss:
 		// Who is not told by the log that it does not vote would stand for election for ever.
 		staying := func(id ring.NodeID) bool { m, ok := st.Member(id); return ok && m.Status != StatusExiting && !m.Gone() }
-		if !s.allCaughtUp(slices.DeleteFunc(slices.Clone(act.nodes), func(id ring.NodeID) bool { return !staying(id) }), version) {
+		if !s.allCaughtUp(slices.DeleteFunc(slices.Clone(act.nodes), func(id ring.NodeID) bool { return !staying(id) }), s.raft.LastIndex()) {
 			act.kind = stay
 		}
 	}
 	if act.kind != stay {
-		return s.change(act, version)
+		return s.change(act)
 	}
 	if !slices.Equal(voterFlags(st), sorted(voters)) {
 		s.proposeAll([]Command{votersCommand(voters)})
@@ -74,17 +74,18 @@ func (s *Store) governOnce(quiet *silence) error {
 	return nil
 }
 
-// change carries act out through raft. version is that of the configuration that
-// act was decided for; raft refuses if it has changed.
-func (s *Store) change(act action, version uint64) error {
+// change carries act out through raft, which refuses a step if somebody else has changed
+// its configuration since the step before.
+func (s *Store) change(act action) error {
 	s.log.Info("changing voters", "kind", act.kind, "nodes", act.nodes, "dead", act.dead)
 	if act.kind == yield {
 		to := act.nodes[0]
 		return s.raft.LeadershipTransferToServer(raft.ServerID(to), raft.ServerAddress(to)).Error()
 	}
 	if act.kind == relieve {
-		return s.relieve(act, version)
+		return s.relieve(act)
 	}
+	var version uint64 // of raft's configuration; 0 for any
 	for _, id := range act.nodes {
 		var f raft.IndexFuture
 		switch server := raft.ServerID(id); act.kind {
@@ -108,7 +109,8 @@ func (s *Store) change(act action, version uint64) error {
 // relieve lets each of act.nodes vote in place of one of act.dead, one after the
 // other: the number of voters is even only in between. Whoever leads after a failure
 // there finds listeners that are wanted as voters, and goes on.
-func (s *Store) relieve(act action, version uint64) error {
+func (s *Store) relieve(act action) error {
+	var version uint64 // of raft's configuration; 0 for any
 	for i, id := range act.dead {
 		f := s.raft.DemoteVoter(raft.ServerID(id), version, s.waits.rpc)
 		if err := f.Error(); err != nil {

@@ -166,8 +166,8 @@ func TestDeadVoter(t *testing.T) {
 	}
 	back := c.start(nodeName(dead.id), nil)
 	c.eventually("it does not vote by its own log, nor listen", func() bool {
-		voters, _, _, err := back.store.raft.servers()
-		_, listeners, _, lerr := c.leader().store.raft.servers()
+		voters, _, err := back.store.raft.servers()
+		_, listeners, lerr := c.leader().store.raft.servers()
 		return err == nil && lerr == nil && len(voters) == 3 && !slices.Contains(voters, back.id) && len(listeners) == 0
 	})
 	// Two more die: one voter of three is left, and nobody's vote is touched.

@@ -97,7 +97,7 @@ func openRaft(cfg *Config, w waits, f *fsm, st *State, log *slog.Logger) (_ *raf
 // leader for a heartbeat's time: there is none to hear of. Raft looks at its timer anew
 // when its configuration is reloaded with a shorter time.
 func (n *raftNode) hasten(self ring.NodeID) error {
-	voters, listeners, _, err := n.servers()
+	voters, listeners, err := n.servers()
 	if err != nil || len(listeners) > 0 || len(voters) != 1 || voters[0] != self {
 		return err
 	}
@@ -192,10 +192,10 @@ func (n *raftNode) notLeader() error {
 }
 
 // servers is raft's configuration: who votes, who only listens, and its version.
-func (n *raftNode) servers() (voters, listeners []ring.NodeID, version uint64, err error) {
+func (n *raftNode) servers() (voters, listeners []ring.NodeID, err error) {
 	f := n.GetConfiguration()
 	if err := f.Error(); err != nil {
-		return nil, nil, 0, fmt.Errorf("read raft configuration: %w", err)
+		return nil, nil, fmt.Errorf("read raft configuration: %w", err)
 	}
 	for _, srv := range f.Configuration().Servers {
 		if srv.Suffrage == raft.Voter {
@@ -204,5 +204,5 @@ func (n *raftNode) servers() (voters, listeners []ring.NodeID, version uint64, e
 			listeners = append(listeners, ring.NodeID(srv.ID))
 		}
 	}
-	return voters, listeners, f.Index(), nil
+	return voters, listeners, nil
 }

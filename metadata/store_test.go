@@ -131,7 +131,7 @@ func TestFollowerOutsideRaft(t *testing.T) {
 			outside = n
 		}
 	}
-	voters, listeners, _, err := c.leader().store.raft.servers()
+	voters, listeners, err := c.leader().store.raft.servers()
 	if err != nil {
 		t.Fatal(err)
 	}
