@@ -131,6 +131,16 @@ func (f *fakeCluster) Join(_ context.Context, req admin.JoinRequest) error {
 
 func (f *fakeCluster) Drain(context.Context, bool) error { return nil }
 
+func (f *fakeCluster) Buckets(context.Context) ([]admin.BucketView, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var list []admin.BucketView
+	for _, name := range slices.Sorted(maps.Keys(f.props)) {
+		list = append(list, admin.BucketView{Bucket: name, BucketProps: f.props[name]})
+	}
+	return list, nil
+}
+
 func (f *fakeCluster) Bucket(_ context.Context, name string) (wire.BucketProps, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -107,16 +107,21 @@ func (c *apiClient) get(ctx context.Context, path string, query url.Values, v an
 
 // post sends v as JSON, and reads the answer into answer, unless that is nil.
 func (c *apiClient) post(ctx context.Context, path string, v, answer any) error {
+	return c.call(ctx, http.MethodPost, path, v, answer)
+}
+
+// call is post with another method.
+func (c *apiClient) call(ctx context.Context, method, path string, v, answer any) error {
 	body, err := json.Marshal(v)
 	if err != nil {
 		return err
 	}
-	_, body, err = c.do(ctx, request{method: "POST", path: path, body: body})
+	_, body, err = c.do(ctx, request{method: method, path: path, header: http.Header{"Content-Type": {"application/json"}}, body: body})
 	if err != nil || answer == nil {
 		return err
 	}
 	if err := json.Unmarshal(body, answer); err != nil {
-		return fmt.Errorf("the answer to POST %s is not what was expected: %w", path, err)
+		return fmt.Errorf("the answer to %s %s is not what was expected: %w", method, path, err)
 	}
 	return nil
 }
@@ -149,9 +154,6 @@ func (c *apiClient) sendTo(ctx context.Context, endpoint string, r request) (*ht
 		return nil, fmt.Errorf("make the request: %w", err)
 	}
 	maps.Copy(req.Header, r.header)
-	if len(r.body) > 0 && r.method == http.MethodPost {
-		req.Header.Set("Content-Type", "application/json")
-	}
 	res, err := c.http.Do(req)
 	if err != nil {
 		if inner, ok := errors.AsType[*url.Error](err); ok {
