@@ -26,6 +26,7 @@ type fakeCluster struct {
 
 	mu       sync.Mutex
 	down     bool              // n3 cannot be reached
+	looks    int               // at the load
 	missing  bool              // a listing does not see partition 7
 	values   map[string]string // under "bucket key"
 	props    map[string]wire.BucketProps
