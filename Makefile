@@ -7,7 +7,7 @@ GO ?= go
 GOLANGCI_LINT ?= golangci-lint
 FUZZTIME ?= 10s
 
-.PHONY: help build test race lint floors outside upgrade bench bench-storage bench-start bench-big bench-list bench-transfers bench-overload bench-peers bench-resp bench-guard bench-growth anti-entropy soak-crash soak-faults soak-restarts soak-outages soak-nodes soak-topology soak-transfers soak-model soak-1754 claim-table flips topology browser demo docs man dist deb fmt vet cover fuzz clean
+.PHONY: help build test race lint floors outside upgrade bench bench-storage bench-start bench-big bench-list bench-transfers bench-overload bench-peers bench-resp bench-guard bench-growth anti-entropy soak-crash soak-faults soak-restarts soak-outages soak-nodes soak-topology soak-transfers soak-model soak-1754 claim-table flips topology browser newcomer demo docs man dist deb fmt vet cover fuzz clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -113,6 +113,9 @@ soak-nodes: ## clusters of 10, 25 and 50 nodes: changes are everywhere within a 
 browser: ## the web console in a headless Chromium, which is installed if it can be; SHOTS=<folder> for pictures of every page
 	admin/console/testdata/chromium.sh
 	RINGCORE_BROWSER=1 RINGCORE_SHOTS=$(abspath $(SHOTS)) $(GO) test -count=1 -timeout 20m -run '^TestConsole$$' -v ./admin/console/
+
+newcomer: ## from a fresh clone to the first put, and to an own vnode, by the README, timed; CACHE=cold,build,warm
+	CACHE=$(CACHE) testdata/newcomer/newcomer.sh
 
 demo: ## three nodes in one process, until Ctrl-C; data in ./ringcore-data
 	$(GO) run ./cmd/ringcore dev
