@@ -162,6 +162,7 @@ func everyPage(t *testing.T, p *page) {
 		p.until("title "+x.title, "document.querySelector('h1').innerText === "+js(x.title)+" && !document.querySelector('.skeleton')")
 		p.size(390, 844)
 		p.until(x.name+" fits on a phone", "document.documentElement.scrollWidth <= 390")
+		p.until(x.name+" has no table that scrolls sideways there", `![...document.querySelectorAll(".table-wrap")].some(e => e.scrollWidth > e.clientWidth + 1)`)
 		p.size(1280, 900)
 		p.quiet(x.name)
 	}

@@ -67,7 +67,7 @@ function ended(app, t) {
           h("span", { class: "tags" }, nodeTag(app, x.from), "→", nodeTag(app, x.to)),
           h("span", { class: "tags" }, badge(x.outcome === "committed" ? "ok" : "warn", x.outcome), x.reason && h("small", { class: "muted" }, x.reason)),
           count(x.records), bytes(x.bytes), seconds(x.seconds),
-        ] }))),
+        ] })), { cards: true }),
     list.length > 12 && button(app.local.allEnded ? "Show fewer" : `Show all ${list.length}`, () => { app.local.allEnded = !app.local.allEnded; app.update(); }, "quiet"));
 }
 
