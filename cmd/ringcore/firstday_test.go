@@ -131,11 +131,7 @@ func answer(t *testing.T, cmd *exec.Cmd) (said, code string) {
 // becomes nobody, with a copy of the binary that nobody may read.
 func forbidden(t *testing.T) *exec.Cmd {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "ringcore-forbidden")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	dir := t.TempDir()
 	if os.Geteuid() != 0 {
 		if err := os.Chmod(dir, 0o500); err != nil {
 			t.Fatal(err)
@@ -154,8 +150,10 @@ func forbidden(t *testing.T) *exec.Cmd {
 	if err := os.WriteFile(own, binary, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Chmod(dir, 0o755); err != nil {
-		t.Fatal(err)
+	for _, d := range []string{dir, filepath.Dir(dir)} { // nobody must come as far as to the copy
+		if err := os.Chmod(d, 0o755); err != nil {
+			t.Fatal(err)
+		}
 	}
 	cmd := exec.Command(own, "start", "--data-dir", filepath.Join(dir, "d"), "--addr", "127.0.0.1:0")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}

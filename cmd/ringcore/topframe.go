@@ -170,9 +170,14 @@ func (n *topNode) cells() []topCell {
 		cpu = fmt.Sprintf("%.0f%%", *n.CPU)
 	}
 	return []topCell{
-		{n.Node, 0}, {n.Status, 0},
-		{perSecond(n.Requests), valueOf(n.Requests)}, {perSecond(n.Failed), valueOf(n.Failed)}, {micros(n.P50), valueOf(n.P50)}, {micros(n.P99), valueOf(n.P99)},
-		{cpu, valueOf(n.CPU)}, bytesCell(n.Memory), whole(n.Queue), whole(n.Deepest), whole(n.Busy),
+		{n.Node, 0},
+		{n.Status, 0},
+		{perSecond(n.Requests), valueOf(n.Requests)},
+		{perSecond(n.Failed), valueOf(n.Failed)},
+		{micros(n.P50), valueOf(n.P50)},
+		{micros(n.P99), valueOf(n.P99)},
+		{cpu, valueOf(n.CPU)},
+		bytesCell(n.Memory), whole(n.Queue), whole(n.Deepest), whole(n.Busy),
 		whole(n.Records), bytesCell(n.Bytes), bytesCell(n.DiskFree), whole(&n.Hints),
 	}
 }
@@ -187,8 +192,15 @@ func (x *topVnode) cells() []topCell {
 		busy = 1
 	}
 	return []topCell{
-		{x.Service, 0}, whole(&x.Partition), {slot, 0}, {x.Node, 0}, {x.State, 0},
-		{perSecond(x.RequestsPerS), valueOf(x.RequestsPerS)}, {micros(&latency), latency}, whole(&x.Queue), {mark(x.Busy), float64(busy)},
+		{x.Service, 0},
+		whole(&x.Partition),
+		{slot, 0},
+		{x.Node, 0},
+		{x.State, 0},
+		{perSecond(x.RequestsPerS), valueOf(x.RequestsPerS)},
+		{micros(&latency), latency},
+		whole(&x.Queue),
+		{mark(x.Busy), float64(busy)},
 		whole(x.Records), bytesCell(x.Bytes),
 	}
 }
