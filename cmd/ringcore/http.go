@@ -122,7 +122,7 @@ func (c *apiClient) call(ctx context.Context, method, path string, v, answer any
 	if err != nil {
 		return err
 	}
-	_, body, err = c.do(ctx, request{method: method, path: path, header: http.Header{"Content-Type": {"application/json"}}, body: body})
+	_, body, err = c.do(ctx, request{method: method, path: path, body: body})
 	if err != nil || answer == nil {
 		return err
 	}
@@ -160,6 +160,9 @@ func (c *apiClient) sendTo(ctx context.Context, endpoint string, r request) (*ht
 		return nil, fmt.Errorf("make the request: %w", err)
 	}
 	maps.Copy(req.Header, r.header)
+	if len(r.body) > 0 && r.method == http.MethodPost {
+		req.Header.Set("Content-Type", "application/json")
+	}
 	res, err := c.http.Do(req)
 	if err != nil {
 		if inner, ok := errors.AsType[*url.Error](err); ok {

@@ -70,9 +70,10 @@ func (a *app) rootCommand() *cobra.Command {
 	f.DurationVar(&a.timeout, "timeout", 10*time.Second, "how long a request may take")
 	root.AddCommand(
 		a.startCommand(), a.devCommand(), a.recoverCommand(), a.configCommand(),
-		a.pingCommand(), a.kvCommand(), a.bucketCommand(), a.clusterCommand(), a.ringCommand(), a.nodeCommand(), a.transfersCommand(),
+		a.pingCommand(), a.kvCommand(), a.clusterCommand(), a.ringCommand(), a.nodeCommand(), a.transfersCommand(),
 		a.repairCommand(), a.repairsCommand(),
-		a.checkCommand(), a.topCommand(), a.debugCommand(),
+		a.checkCommand(), a.debugCommand(),
+		a.bucketCommand(), a.topCommand(),
 		a.benchCommand(), a.versionCommand(), a.docsCommand(),
 		&cobra.Command{Use: "exit-codes", Short: "What the exit codes mean", Long: "The exit codes:\n\n" + exitCodesHelp},
 	)
