@@ -2,7 +2,6 @@ package wire
 
 import (
 	"cmp"
-	"flag"
 	"fmt"
 	"go/ast"
 	"go/constant"
@@ -18,8 +17,6 @@ import (
 
 	gocmp "github.com/google/go-cmp/cmp"
 )
-
-var update = flag.Bool("update", false, "rewrite the tables of docs/wire.md")
 
 // named is a constant of this package, with the comment beside it.
 type named struct {
@@ -162,13 +159,14 @@ func TestWirePage(t *testing.T) {
 		}
 		want = part.ReplaceAllLiteralString(want, "<!-- "+name+" -->\n"+text+"<!-- end -->")
 	}
-	if *update {
+	write := os.Getenv("RINGCORE_WRITE_REFERENCE") != ""
+	if write {
 		if err := os.WriteFile(file, []byte(want), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if diff := gocmp.Diff(strings.Split(want, "\n"), strings.Split(string(b), "\n")); diff != "" && !*update {
-		t.Errorf("docs/wire.md is not what the source says (-want +have); -update rewrites it:\n%s", diff)
+	if diff := gocmp.Diff(strings.Split(want, "\n"), strings.Split(string(b), "\n")); diff != "" && !write {
+		t.Errorf("docs/wire.md is not what the source says (-want +have); run make docs:\n%s", diff)
 	}
 	for _, fact := range []string{fmt.Sprintf("%d bytes of header", HeaderSize), fmt.Sprintf("at most %d MiB", MaxBody>>20), fmt.Sprintf(`"versions":[%d,%d]`, Version, Version)} {
 		if !strings.Contains(want, fact) {
