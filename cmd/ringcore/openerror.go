@@ -23,7 +23,7 @@ func openFailure(ctx context.Context, cfg *ringcore.Config, err error) error {
 	case left:
 		f.code, f.hint = exitRefused, "choose another --data-dir, or remove this one, and join again as a new node"
 	case errors.Is(err, syscall.EADDRINUSE):
-		f.hint = "for example --addr 127.0.0.1:7410: the other ports follow it; ss -ltnp shows who listens where"
+		f.hint = "another process listens there (ss -ltnp shows which): stop it, or take other ports, by start --addr or dev --base-port"
 	case errors.Is(err, syscall.EWOULDBLOCK):
 		f.hint = "each node needs a --data-dir of its own; to start this one again, stop the process that has it"
 	case errors.Is(err, syscall.ENOTDIR):
