@@ -7,7 +7,7 @@ GO ?= go
 GOLANGCI_LINT ?= golangci-lint
 FUZZTIME ?= 10s
 
-.PHONY: help build test race lint floors outside upgrade bench bench-storage bench-start bench-big bench-list bench-transfers bench-overload bench-peers bench-resp bench-guard bench-growth anti-entropy soak-crash soak-faults soak-restarts soak-outages soak-nodes soak-topology soak-transfers soak-model soak-1754 claim-table flips topology browser demo docs man dist deb fmt vet cover fuzz clean
+.PHONY: help build test race lint floors outside upgrade bench bench-storage bench-start bench-big bench-list bench-transfers bench-overload bench-peers bench-resp bench-guard bench-growth anti-entropy soak-crash soak-faults soak-restarts soak-outages soak-nodes soak-topology soak-transfers soak-model soak-1754 claim-table flips topology browser newcomer demo docs man dist deb fmt vet cover fuzz clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -114,11 +114,15 @@ browser: ## the web console in a headless Chromium, which is installed if it can
 	admin/console/testdata/chromium.sh
 	RINGCORE_BROWSER=1 RINGCORE_SHOTS=$(abspath $(SHOTS)) $(GO) test -count=1 -timeout 20m -run '^TestConsole$$' -v ./admin/console/
 
+newcomer: ## from a fresh clone to the first put, and to an own vnode, by the README, timed; CACHE=cold,build,warm
+	CACHE=$(CACHE) testdata/newcomer/newcomer.sh
+
 demo: ## three nodes in one process, until Ctrl-C; data in ./ringcore-data
 	$(GO) run ./cmd/ringcore dev
 
-docs: ## docs/cli.md and docs/config.md anew, from the binary
+docs: ## docs/cli.md, docs/config.md and the tables of docs/wire.md anew, from the code
 	$(GO) run ./cmd/ringcore docs markdown docs
+	RINGCORE_WRITE_REFERENCE=1 $(GO) test -count=1 -run '^TestWirePage$$' ./dataplane/wire/ >/dev/stderr
 
 man: ## manual pages in dist/man
 	$(GO) run ./cmd/ringcore docs man dist/man

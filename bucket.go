@@ -2,8 +2,11 @@ package ringcore
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"time"
 
+	"github.com/ringcore/ringcore/admin"
 	"github.com/ringcore/ringcore/dataplane/wire"
 	"github.com/ringcore/ringcore/metadata"
 	"github.com/ringcore/ringcore/metadata/ring"
@@ -18,6 +21,20 @@ func (c *core) siblings(bucket string) bool { return c.bucket(bucket).Siblings }
 func (n *Node) siblings(bucket string) bool {
 	c := n.core.Load()
 	return c != nil && c.siblings(bucket)
+}
+
+// Buckets are those with properties of their own.
+func (v view) Buckets(context.Context) ([]admin.BucketView, error) {
+	c, err := v.core()
+	if err != nil {
+		return nil, err
+	}
+	buckets := c.meta.State().Buckets
+	var list []admin.BucketView
+	for _, name := range slices.Sorted(maps.Keys(buckets)) {
+		list = append(list, admin.BucketView{Bucket: name, BucketProps: buckets[name]})
+	}
+	return list, nil
 }
 
 // Bucket tells the properties of a bucket.

@@ -50,16 +50,24 @@ type dataDir struct {
 // openDir makes the directory if need be and locks it.
 func openDir(path string) (*dataDir, error) {
 	if err := os.MkdirAll(path, 0o700); err != nil {
-		return nil, fmt.Errorf("data directory: %w; choose one that this user may write to", err)
+		return nil, unusable(err)
 	}
 	f, err := os.OpenFile(filepath.Join(path, "LOCK"), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
-		return nil, fmt.Errorf("data directory: %w; choose one that this user may write to", err)
+		return nil, unusable(err)
 	}
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		return nil, errors.Join(fmt.Errorf("data directory %s is in use by another process: stop that one, or give this node a directory of its own (%w)", path, err), f.Close())
 	}
 	return &dataDir{path: path, lock: f}, nil
+}
+
+// unusable says why nothing can be written to a data directory.
+func unusable(err error) error {
+	if errors.Is(err, syscall.ENOTDIR) {
+		return fmt.Errorf("data directory: %w: a file has that name; choose another one", err)
+	}
+	return fmt.Errorf("data directory: %w; choose one that user %d may write to", err, os.Geteuid())
 }
 
 func (d *dataDir) close() error { return d.lock.Close() }

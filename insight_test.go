@@ -47,7 +47,7 @@ func testLoad(t *testing.T, asked *Node) {
 		t.Errorf("buckets %v", n1.Commands.Buckets)
 	}
 	for _, n := range l.Nodes {
-		if n.Records+int64(n.Unopened) < 100 || n.Unopened == 0 && n.Records != 100 || n.DiskTotal == 0 {
+		if n.Records+int64(n.Unopened) < 100 || n.Unopened == 0 && n.Records != 100 || n.DiskTotal == 0 || n.CPUSeconds <= 0 || n.Memory <= 0 {
 			t.Errorf("%+v", n)
 		}
 	}

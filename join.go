@@ -51,6 +51,12 @@ func (n *Node) joinBy(ctx context.Context, intent *joinIntent) error {
 	return wire.Errorf(wire.Maybe, "the cluster has not answered (%v): this node serves nothing and goes on asking until it has; see its members", err)
 }
 
+// reached reports whether something listens where err comes from.
+func reached(err error) bool {
+	op, ok := errors.AsType[*net.OpError](err)
+	return !ok || op.Op != "dial"
+}
+
 // mayJoin checks what can be checked before anything changes.
 func (n *Node) mayJoin(ctx context.Context, seed string) error {
 	if _, _, err := net.SplitHostPort(seed); err != nil {
@@ -64,8 +70,10 @@ func (n *Node) mayJoin(ctx context.Context, seed string) error {
 	defer cancel()
 	i, err := introduceTo(ctx, seed, dataplane.Identity{NodeID: c.self.ID, Addr: c.self.Addr}, c.introduction())
 	switch {
-	case err != nil:
+	case err != nil && !reached(err):
 		return wire.Errorf(wire.Unavailable, "no node answers at %s (%v): give the --addr of a running member", seed, err)
+	case err != nil:
+		return wire.Errorf(wire.Unavailable, "what listens at %s is not the --addr of a node that runs (%v): give that of a member, not its HTTP, RESP or gossip address", seed, err)
 	case i.NodeID == string(c.self.ID):
 		return wire.Errorf(wire.Refused, "%s is this node itself: ask it to join by the address of another node", seed)
 	case i.ClusterID == c.clusterID:

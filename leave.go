@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/ringcore/ringcore/admin"
-	"github.com/ringcore/ringcore/dataplane/wire"
 	"github.com/ringcore/ringcore/metadata"
 )
 
@@ -16,12 +15,9 @@ func (n *Node) Leave(ctx context.Context, node string) error {
 	if err != nil {
 		return err
 	}
-	st := c.meta.State()
-	m, ok := st.MemberByName(node)
-	if !ok {
-		if m, ok = st.Member(NodeID(node)); !ok {
-			return wire.Errorf(wire.Refused, "no member is called %s: see the members for the names", node)
-		}
+	m, err := c.member(node)
+	if err != nil {
+		return err
 	}
 	return c.meta.Propose(ctx, metadata.Leave(m.ID))
 }

@@ -44,11 +44,9 @@ func (v view) SetLimits(ctx context.Context, req admin.LimitsRequest) (admin.Lim
 	}
 	var node NodeID
 	if req.Node != "" {
-		m, ok := c.meta.State().MemberByName(req.Node)
-		if !ok {
-			if m, ok = c.meta.State().Member(NodeID(req.Node)); !ok {
-				return admin.LimitsView{}, wire.Errorf(wire.Refused, "no member is called %s: see the members for the names", req.Node)
-			}
+		m, err := c.member(req.Node)
+		if err != nil {
+			return admin.LimitsView{}, err
 		}
 		node = m.ID
 	}

@@ -26,6 +26,8 @@ type nodeLoad struct {
 	DiskLevel  int                `json:"disk_level"`
 	LogBytes   int64              `json:"log_bytes"`
 	TableBytes int64              `json:"table_bytes"`
+	CPUSeconds float64            `json:"cpu_seconds"`
+	Memory     int64              `json:"memory"`
 	Vnodes     []vnodes.VnodeInfo `json:"vnodes,omitempty"` // if they were asked for
 }
 
@@ -51,6 +53,7 @@ func (c *core) serveLoad(r *dataplane.Request) {
 func (c *core) ownLoad(each bool) nodeLoad {
 	l := nodeLoad{Load: c.vnodes.Load()}
 	l.Commands, l.Queries = c.requests()
+	l.CPUSeconds, l.Memory = usage()
 	if st, ok := c.vnodes.Stats(); ok {
 		if st.Space.Known {
 			l.DiskFree, l.DiskTotal = st.Space.Free, st.Space.Total
@@ -112,6 +115,7 @@ func (v view) Load(ctx context.Context) (admin.LoadView, error) {
 			Node: c.name(id), Commands: l.Commands, Queries: l.Queries,
 			Open: l.Open, Unopened: l.Unopened, Queue: l.Queue, Deepest: l.Deepest, Busy: l.Busy, Records: l.Records, Bytes: l.Bytes,
 			DiskFree: l.DiskFree, DiskTotal: l.DiskTotal, DiskLevel: l.DiskLevel, LogBytes: l.LogBytes, TableBytes: l.TableBytes,
+			CPUSeconds: l.CPUSeconds, Memory: l.Memory,
 		})
 	}
 	slices.SortFunc(lv.Nodes, func(a, b admin.NodeLoad) int { return cmp.Compare(a.Node, b.Node) })

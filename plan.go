@@ -3,8 +3,10 @@ package ringcore
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/ringcore/ringcore/admin"
@@ -51,6 +53,9 @@ func (v view) Change(ctx context.Context, req admin.ChangeRequest) (string, erro
 	return c.meta.State().PlanHash(), nil
 }
 
+// namesTold is how many members an error names at most.
+const namesTold = 10
+
 // member is the member of that name or id.
 func (c *core) member(name string) (metadata.Member, error) {
 	st := c.meta.State()
@@ -59,9 +64,24 @@ func (c *core) member(name string) (metadata.Member, error) {
 		m, ok = st.Member(NodeID(name))
 	}
 	if !ok {
-		return m, wire.Errorf(wire.Refused, "no member is called %s: see ringcore cluster members for the names", name)
+		return m, c.noMember(wire.Refused, name)
 	}
 	return m, nil
+}
+
+// noMember says that nobody is called name, and who there is.
+func (c *core) noMember(code wire.Code, name string) error {
+	var names []string
+	for _, m := range c.meta.State().Members {
+		if !m.Gone() {
+			names = append(names, m.Name)
+		}
+	}
+	slices.Sort(names)
+	if more := len(names) - namesTold; more > 0 {
+		names = append(names[:namesTold], fmt.Sprintf("and %d more", more))
+	}
+	return wire.Errorf(code, "no member is called %s: there are %s", name, strings.Join(names, ", "))
 }
 
 // changeOf makes the change that is asked for, and refuses what only a node can judge:

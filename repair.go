@@ -96,7 +96,7 @@ func (c *core) repairScope(req *admin.RepairRequest) ([]ring.Partition, error) {
 			m, ok = st.Member(ring.NodeID(req.Node))
 		}
 		if !ok || m.Gone() {
-			return nil, wire.Errorf(wire.BadRequest, "no member is called %q: see ringcore cluster members", req.Node)
+			return nil, c.noMember(wire.BadRequest, req.Node)
 		}
 		node = m.ID
 	}

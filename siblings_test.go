@@ -278,6 +278,9 @@ func TestBucketsHaveQuorums(t *testing.T) {
 	if _, err := (view{n}).SetBucket(t.Context(), "b", wire.BucketChange{W: new(wire.Quorum(2)), R: new(wire.Quorum(3))}); err != nil {
 		t.Fatal(err)
 	}
+	if list, err := (view{n}).Buckets(t.Context()); err != nil || len(list) != 1 || list[0].Bucket != "b" || list[0].R != 3 {
+		t.Errorf("buckets: %+v, %v", list, err)
+	}
 	// There is one node, so one slot.
 	putErr := c.Put(t.Context(), "b", []byte("k"), nil, client.WriteOptions{})
 	_, getErr := n.KV().Get(t.Context(), "b", []byte("k"), kv.Options{})

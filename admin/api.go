@@ -93,6 +93,7 @@ func (a *api) routes() []route {
 		{"GET", "/v1/preflist", "?bucket=B&key=K&n=3: the places of a key", a.getPreflist},
 		{"GET", "/v1/events", "server-sent events: ring, member, transfer", a.getEvents},
 		{"GET", "/v1/logs", "server-sent events: this node's log, the latest entries first", a.getLogs},
+		{"GET", "/v1/buckets", "the buckets with properties of their own", a.getBuckets},
 		{"GET", "/v1/buckets/{bucket}", "the bucket's properties", a.getBucket},
 		{"PUT", "/v1/buckets/{bucket}", `{"siblings":true,"w":"all"}: changes those that are named`, a.putBucket},
 		{"POST", "/v1/cluster/join", `{"seed":"host:port"}: this node joins that cluster; staged, unless "commit":true`, a.postJoin},

@@ -120,12 +120,18 @@ func TestRepair(t *testing.T) {
 
 func TestBuckets(t *testing.T) {
 	base := serve(t, &fakeNode{}, admin.Options{})
+	if got := do(t, "GET", base+"/v1/buckets", ""); got.status != 200 || got.body != "[]\n" {
+		t.Errorf("none: %d %s", got.status, got.body)
+	}
 	if got := do(t, "PUT", base+"/v1/buckets/b", `{"siblings":true,"w":2,"r":"one","sloppy":false}`); got.status != 200 {
 		t.Errorf("set: %d %s", got.status, got.body)
 	}
 	want := `{"r":1,"w":2,"pr":"default","pw":"default","sloppy":false,"siblings":true}` + "\n"
 	if got := do(t, "GET", base+"/v1/buckets/b", ""); got.status != 200 || got.body != want {
 		t.Errorf("get: %d %s", got.status, got.body)
+	}
+	if got := do(t, "GET", base+"/v1/buckets", ""); got.status != 200 || got.body != `[{"bucket":"b",`+want[1:len(want)-1]+"]\n" {
+		t.Errorf("list: %d %s", got.status, got.body)
 	}
 }
 

@@ -7,6 +7,21 @@ import (
 	"github.com/ringcore/ringcore/dataplane/wire"
 )
 
+// BucketView is one entry of the answer to GET /v1/buckets.
+type BucketView struct {
+	Bucket string `json:"bucket"`
+	wire.BucketProps
+}
+
+func (a *api) getBuckets(w http.ResponseWriter, r *http.Request) {
+	buckets, err := a.node.Buckets(r.Context())
+	if err != nil {
+		problem.Write(w, r, err)
+		return
+	}
+	writeJSON(w, http.StatusOK, orEmpty(buckets))
+}
+
 func (a *api) getBucket(w http.ResponseWriter, r *http.Request) {
 	props, err := a.node.Bucket(r.Context(), r.PathValue("bucket"))
 	answerBucket(w, r, props, err)

@@ -144,6 +144,15 @@ func (f *fakeNode) Drain(_ context.Context, on bool) error {
 	return f.err
 }
 
+func (f *fakeNode) Buckets(context.Context) ([]admin.BucketView, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.props == (wire.BucketProps{}) {
+		return nil, f.err
+	}
+	return []admin.BucketView{{Bucket: "b", BucketProps: f.props}}, f.err
+}
+
 func (f *fakeNode) Bucket(context.Context, string) (wire.BucketProps, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

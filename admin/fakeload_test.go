@@ -12,7 +12,7 @@ func (f *fakeNode) Load(context.Context) (admin.LoadView, error) {
 		At: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), BucketUS: []float64{1.5, 2}, Silent: []string{"n2"},
 		Nodes: []admin.NodeLoad{{
 			Node: "n1", Commands: admin.RequestsView{Count: 7, Failed: 1, Seconds: 0.5, Buckets: []uint64{3, 4}}, Open: 5, Unopened: 3, Queue: 2, Deepest: 1,
-			Records: 1000, Bytes: 250_000, DiskFree: 1 << 30, DiskTotal: 1 << 34, LogBytes: 4096, TableBytes: 512,
+			Records: 1000, Bytes: 250_000, DiskFree: 1 << 30, DiskTotal: 1 << 34, LogBytes: 4096, TableBytes: 512, CPUSeconds: 12.5, Memory: 1 << 26,
 		}},
 	}, f.fail()
 }

@@ -46,6 +46,8 @@ type NodeLoad struct {
 	DiskLevel  int          `json:"disk_level"` // 0: there is room, 1: low, 2: critical
 	LogBytes   int64        `json:"log_bytes"`
 	TableBytes int64        `json:"table_bytes"` // records in memory that are not in their files yet
+	CPUSeconds float64      `json:"cpu_seconds"` // of the node's process
+	Memory     int64        `json:"memory"`      // that its process has from the system; 0: not known
 }
 
 // RequestsView are requests that came to a node from outside the cluster.

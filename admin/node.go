@@ -53,6 +53,8 @@ type Changes interface {
 
 // Buckets tell the properties of buckets and change them.
 type Buckets interface {
+	// Buckets are those with properties of their own, ordered by name.
+	Buckets(ctx context.Context) ([]BucketView, error)
 	Bucket(ctx context.Context, name string) (wire.BucketProps, error)
 	// SetBucket changes what change names, and returns all properties.
 	SetBucket(ctx context.Context, name string, change wire.BucketChange) (wire.BucketProps, error)

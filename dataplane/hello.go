@@ -45,6 +45,9 @@ func appendHello(dst []byte, code wire.Code, cluster string, body []byte) []byte
 // byte more. A refusal comes back as *wire.Error.
 func readHello(r io.Reader) (wire.Hello, error) {
 	f, err := wire.ReadFrame(r, maxHello)
+	if errors.Is(err, wire.ErrVersion) {
+		return wire.Hello{}, fmt.Errorf("read hello: what listens there speaks another protocol: %w", err)
+	}
 	if err != nil {
 		return wire.Hello{}, fmt.Errorf("read hello: %w", err)
 	}

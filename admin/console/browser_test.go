@@ -124,6 +124,7 @@ var pageTitles = []struct{ name, title string }{
 	{"transfers", "Transfers"},
 	{"vnodes", "Vnodes"},
 	{"metrics", "Metrics"},
+	{"buckets", "Buckets"},
 	{"explain", "Explain a key"},
 	{"logs", "Logs"},
 }
@@ -144,6 +145,8 @@ func TestConsole(t *testing.T) {
 	n4 := openNode(t, ringcore.Config{Name: "n4"})
 	t.Run("join", func(t *testing.T) { join(t, b, p, n1, n4) })
 	t.Run("explain", func(t *testing.T) { explain(t, p) })
+	t.Run("buckets", func(t *testing.T) { buckets(t, p, n1) })
+	t.Run("repair", func(t *testing.T) { repair(t, p) })
 	t.Run("keyboard", func(t *testing.T) { keyboard(t, p) })
 	t.Run("hostile", func(t *testing.T) { hostile(t, p, n1) })
 	t.Run("stale plan", func(t *testing.T) { stale(t, p, n2) })
@@ -159,6 +162,7 @@ func everyPage(t *testing.T, p *page) {
 		p.until("title "+x.title, "document.querySelector('h1').innerText === "+js(x.title)+" && !document.querySelector('.skeleton')")
 		p.size(390, 844)
 		p.until(x.name+" fits on a phone", "document.documentElement.scrollWidth <= 390")
+		p.until(x.name+" has no table that scrolls sideways there", `![...document.querySelectorAll(".table-wrap")].some(e => e.scrollWidth > e.clientWidth + 1)`)
 		p.size(1280, 900)
 		p.quiet(x.name)
 	}
@@ -218,6 +222,50 @@ func explain(t *testing.T, p *page) {
 	p.shows("has ever heard of this key")
 	p.quiet("explain")
 	shots(p, "explain-key", "explain", map[string]string{"bucket": "default", "key": "user:1999"})
+}
+
+// buckets gives a bucket properties, and takes one away again.
+func buckets(t *testing.T, p *page, n *ringcore.Node) {
+	p.t = t
+	p.click(`document.querySelector('nav a[href="#/buckets"]')`)
+	p.shows("No bucket has any")
+	open := func() {
+		p.fill(`input[name="bucket"]`, "a/b")
+		p.click(find("button", "Open"))
+		p.until("the dialog is open", `document.querySelector("dialog[open] h2")?.innerText === "Bucket a/b"`)
+	}
+	choose := func(name, value string) {
+		p.eval(`(() => { const s = document.querySelector("dialog select[name=`+name+`]"); s.value = `+js(value)+`; s.dispatchEvent(new Event("change", { bubbles: true })); })()`, nil)
+	}
+	open()
+	choose("w", "all")
+	choose("siblings", "true")
+	p.click(find("dialog button", "Change"))
+	p.shows("Bucket a/b is changed.")
+	p.until("it is listed", `/a.b/.test(document.querySelector('section[aria-label="Buckets"] tbody')?.innerText) && /all kept/.test(document.querySelector('section[aria-label="Buckets"] tbody').innerText)`)
+	if props, err := n.Bucket(t.Context(), "a/b"); err != nil || !props.Siblings || props.W != ringcore.All || props.R != 0 {
+		t.Errorf("%+v, %v", props, err)
+	}
+	shots(p, "buckets-some", "buckets", nil)
+	open()
+	choose("w", "default")
+	choose("siblings", "false")
+	p.click(find("dialog button", "Change"))
+	p.shows("No bucket has any")
+	p.quiet("buckets")
+}
+
+// repair has every record compared.
+func repair(t *testing.T, p *page) {
+	p.t = t
+	p.click(`document.querySelector('nav a[href="#/transfers"]')`)
+	p.click(find("button", "Repair…"))
+	p.shows("The partitions of")
+	p.click(find("dialog button", "Begin"))
+	p.shows("64 partitions are compared by")
+	p.until("all is equal", `(() => { const rows = [...document.querySelectorAll('section[aria-label="Repairs"] tbody tr')]; return rows.length > 0 && rows.every(r => /all equal/.test(r.innerText)); })()`)
+	shots(p, "repaired", "transfers", nil)
+	p.quiet("repair")
 }
 
 // keyboard goes without a mouse.
@@ -309,6 +357,7 @@ func gone(t *testing.T, b *browser, n2 *ringcore.Node) {
 		t.Fatal(err)
 	}
 	p.shows("Not connected")
+	p.shows("How it is now is not known")
 	shots(p, "gone", "overview", nil)
 }
 

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ringcore/ringcore/admin"
+	"github.com/ringcore/ringcore/dataplane/wire"
 )
 
 func (a *app) clusterJoin() *cobra.Command {
@@ -22,7 +23,8 @@ func (a *app) clusterJoin() *cobra.Command {
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			req.Seed = args[0]
-			return a.postStaged(cmd.Context(), "/v1/cluster/join", req, req.Commit, "joined the cluster of "+args[0])
+			err := a.postStaged(cmd.Context(), "/v1/cluster/join", req, req.Commit, "joined the cluster of "+args[0])
+			return hinted(err, wire.Unavailable, "ADDR is the addr= of a member's ready line; ringcore cluster members shows it, at an endpoint of that cluster")
 		},
 	}
 	cmd.Flags().BoolVar(&req.Commit, "commit", false, "at once, without a plan")

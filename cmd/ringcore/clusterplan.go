@@ -164,7 +164,7 @@ func (a *app) commitPlan(ctx context.Context, api *apiClient, hash string, accep
 		}
 		err := api.post(ctx, "/v1/cluster/commit", map[string]string{"plan": want}, nil)
 		if err == nil || hash != "" || try == tries || !isProblem(err, wire.Conflict) {
-			return err
+			return hinted(err, wire.Conflict, "ringcore cluster plan shows the plan as it is now, with its hash")
 		}
 	}
 }

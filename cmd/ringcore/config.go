@@ -59,11 +59,11 @@ func readConfig(file string, names []string) (map[string]string, error) {
 	}
 	text, err := os.ReadFile(file)
 	if err != nil {
-		return nil, usagef("", "read the config: %w", err)
+		return nil, usagef("ringcore config describe >"+file+" writes one", "read the config: %w", err)
 	}
 	var doc map[string]any
 	if _, err := toml.Decode(string(text), &doc); err != nil {
-		return nil, usagef("", "config file %s: %w", file, err)
+		return nil, usagef("a line is key = value, text in quotes; ringcore config describe prints a file that is right", "config file %s: %w", file, err)
 	}
 	known := make([]string, len(names))
 	for i, name := range names {

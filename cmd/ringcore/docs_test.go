@@ -216,9 +216,9 @@ func TestDocErrors(t *testing.T) {
 	}
 }
 
-// Each test that docs/guarantees.md names exists, and each promise names one.
-func TestDocGuarantees(t *testing.T) {
-	text := docPages(t)[filepath.Join("docs", "guarantees.md")]
+// testsOfCheckout are the names of all tests.
+func testsOfCheckout(t *testing.T) map[string]bool {
+	t.Helper()
 	tests := make(map[string]bool)
 	err := filepath.WalkDir(filepath.Join("..", ".."), func(path string, d fs.DirEntry, err error) error {
 		if err != nil || !strings.HasSuffix(path, "_test.go") {
@@ -233,6 +233,13 @@ func TestDocGuarantees(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return tests
+}
+
+// Each test that docs/guarantees.md names exists, and each promise names one.
+func TestDocGuarantees(t *testing.T) {
+	text := docPages(t)[filepath.Join("docs", "guarantees.md")]
+	tests := testsOfCheckout(t)
 	for _, m := range regexp.MustCompile("`((?:Test|Fuzz)\\w+)`").FindAllStringSubmatch(text, -1) {
 		if !tests[m[1]] {
 			t.Errorf("guarantees.md names %s, which is no test", m[1])

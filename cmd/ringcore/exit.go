@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
 )
 
 // The exit codes.
@@ -46,9 +49,9 @@ func usagef(hint, format string, args ...any) error {
 }
 
 // report prints err, if there is something to say, and returns its exit code. ran
-// tells whether a command had begun: an error before that is about usage, and
-// comes from the parsing of flags and arguments.
-func report(w io.Writer, err error, ran bool) int {
+// tells whether cmd had begun: an error before that is about its usage, and comes
+// from the parsing of flags and arguments.
+func report(w io.Writer, err error, ran bool, cmd *cobra.Command) int {
 	if err == nil {
 		return exitOK
 	}
@@ -59,7 +62,10 @@ func report(w io.Writer, err error, ran bool) int {
 	case !ok && ran:
 		f = &failure{code: exitFailed}
 	case !ok:
-		f = &failure{code: exitUsage, hint: "see ringcore --help"}
+		if _, path, ok := strings.Cut(cmd.CommandPath(), " "); ok {
+			err = fmt.Errorf("%s: %w", path, err)
+		}
+		f = &failure{code: exitUsage, hint: "usage: " + cmd.UseLine() + "; see " + cmd.CommandPath() + " --help"}
 	}
 	if !f.quiet {
 		fmt.Fprintf(w, "ringcore: %v\n", err)

@@ -26,6 +26,7 @@ type fakeCluster struct {
 
 	mu       sync.Mutex
 	down     bool              // n3 cannot be reached
+	looks    int               // at the load
 	missing  bool              // a listing does not see partition 7
 	values   map[string]string // under "bucket key"
 	props    map[string]wire.BucketProps
@@ -130,6 +131,16 @@ func (f *fakeCluster) Join(_ context.Context, req admin.JoinRequest) error {
 }
 
 func (f *fakeCluster) Drain(context.Context, bool) error { return nil }
+
+func (f *fakeCluster) Buckets(context.Context) ([]admin.BucketView, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var list []admin.BucketView
+	for _, name := range slices.Sorted(maps.Keys(f.props)) {
+		list = append(list, admin.BucketView{Bucket: name, BucketProps: f.props[name]})
+	}
+	return list, nil
+}
 
 func (f *fakeCluster) Bucket(_ context.Context, name string) (wire.BucketProps, error) {
 	f.mu.Lock()

@@ -21,6 +21,9 @@ import (
 // a few times.
 const maxReply = 64 << 20
 
+// defaultPort is that of an endpoint which is a host alone.
+const defaultPort = "7402"
+
 // apiClient speaks to the HTTP API of the first endpoint that can be reached.
 type apiClient struct {
 	endpoints []string // without a trailing slash
@@ -45,6 +48,9 @@ func (a *app) api() (*apiClient, error) {
 			continue
 		}
 		if !strings.Contains(e, "://") {
+			if _, _, err := net.SplitHostPort(e); err != nil {
+				e = net.JoinHostPort(strings.Trim(e, "[]"), defaultPort)
+			}
 			e = "http://" + e
 		}
 		if u, err := url.Parse(e); err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
@@ -73,7 +79,7 @@ func (c *apiClient) do(ctx context.Context, r request) (res *http.Response, body
 	}
 	defer res.Body.Close()
 	if body, err = io.ReadAll(io.LimitReader(res.Body, maxReply)); err != nil {
-		return nil, nil, broken(ctx, c.timeout, r, err)
+		return nil, nil, broken(ctx, c.timeout, r, res.Request.URL.Host, err)
 	}
 	return res, body, nil
 }
@@ -88,7 +94,7 @@ func (c *apiClient) stream(ctx context.Context, r request, read func(io.Reader) 
 	}
 	defer res.Body.Close()
 	if err := read(res.Body); err != nil {
-		return broken(ctx, c.timeout, r, err)
+		return broken(ctx, c.timeout, r, res.Request.URL.Host, err)
 	}
 	return nil
 }
@@ -107,16 +113,21 @@ func (c *apiClient) get(ctx context.Context, path string, query url.Values, v an
 
 // post sends v as JSON, and reads the answer into answer, unless that is nil.
 func (c *apiClient) post(ctx context.Context, path string, v, answer any) error {
+	return c.call(ctx, http.MethodPost, path, v, answer)
+}
+
+// call is post with another method.
+func (c *apiClient) call(ctx context.Context, method, path string, v, answer any) error {
 	body, err := json.Marshal(v)
 	if err != nil {
 		return err
 	}
-	_, body, err = c.do(ctx, request{method: "POST", path: path, body: body})
+	_, body, err = c.do(ctx, request{method: method, path: path, body: body})
 	if err != nil || answer == nil {
 		return err
 	}
 	if err := json.Unmarshal(body, answer); err != nil {
-		return fmt.Errorf("the answer to POST %s is not what was expected: %w", path, err)
+		return fmt.Errorf("the answer to %s %s is not what was expected: %w", method, path, err)
 	}
 	return nil
 }
@@ -163,7 +174,7 @@ func (c *apiClient) sendTo(ctx context.Context, endpoint string, r request) (*ht
 				hint: "is a node running there? pass --endpoint or set RINGCORE_ENDPOINT; ringcore dev starts a cluster",
 			}
 		}
-		return nil, broken(ctx, c.timeout, r, err)
+		return nil, broken(ctx, c.timeout, r, endpoint, err)
 	}
 	if res.StatusCode < 400 {
 		return res, nil
@@ -194,21 +205,21 @@ func harmless(ctx context.Context, r request, err error) bool {
 	return f.code == exitUnreachable || r.method == http.MethodGet
 }
 
-// broken is a request that was sent and whose answer did not come.
-func broken(ctx context.Context, timeout time.Duration, r request, err error) error {
+// broken is a request that was sent to where and whose answer did not come.
+func broken(ctx context.Context, timeout time.Duration, r request, where string, err error) error {
 	f := &failure{code: exitTimeout}
 	switch {
 	case errors.Is(ctx.Err(), context.Canceled):
 		return context.Canceled
 	case ctx.Err() != nil:
-		f.err = fmt.Errorf("no answer within %s", timeout)
+		f.err = fmt.Errorf("no answer from %s within %s", where, timeout)
 		f.hint = "allow more time with --timeout"
 	default:
-		f.err = fmt.Errorf("the connection broke before the answer: %w", err)
-		f.hint = "try again; if it stays so, is --endpoint a node's HTTP address? that is the port of its --addr + 2"
+		f.err = fmt.Errorf("%s broke the connection off before it had answered: %w", where, err)
+		f.hint = "is that a node's HTTP address? it is http= in its ready line, the port of its --addr + 2; if it is, try again"
 	}
 	if r.method != http.MethodGet {
-		f.hint = "it may still happen: look before you repeat it, or allow more time with --timeout"
+		f.hint = "it may still happen: look before you repeat it; " + f.hint
 	} else if ctx.Err() == nil {
 		f.code = exitUnreachable
 	}

@@ -47,7 +47,7 @@ func hangUp(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }
 func TestTimeout(t *testing.T) {
 	url := handle(t, hang)
 	read := cli(t.Context(), nil, "ping", "--endpoint", url, "--timeout", "50ms")
-	if read.code != exitTimeout || !strings.Contains(read.err, "no answer within 50ms") {
+	if read.code != exitTimeout || !strings.Contains(read.err, "within 50ms") {
 		t.Errorf("reading: %+v", read)
 	}
 	write := cli(t.Context(), nil, "kv", "put", "k", "v", "--endpoint", url, "--timeout", "50ms")

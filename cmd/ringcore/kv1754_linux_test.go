@@ -35,7 +35,7 @@ func kv1754(t *testing.T, rate float64) *verdict {
 		return begun
 	}
 	five := start(5)
-	five[0].ok("kv", "props", "--bucket", "bench", "pr=quorum", "pw=quorum", "r=quorum", "w=quorum")
+	five[0].ok("bucket", "set", "bench", "pr=quorum", "pw=quorum", "r=quorum", "w=quorum")
 	load := startCheck(t, five, nil, "--callers", strconv.Itoa(kv1754Clients), "--keys", strconv.Itoa(kv1754Keys),
 		"--rate", fmt.Sprint(rate*kv1754Clients), "--read-quorum", "quorum", "--write-quorum", "quorum")
 	calm := func() { <-time.After(kv1754Calm) } // so that there is something to lose

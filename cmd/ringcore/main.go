@@ -4,7 +4,7 @@
 //
 //	ringcore dev                       three nodes in this process
 //	ringcore start --data-dir DIR      one node
-//	ringcore kv put KEY VALUE          and get, delete, keys, values, clear, props
+//	ringcore kv put KEY VALUE          and get, delete, keys, values, clear; and bucket, for properties
 //	ringcore cluster join ADDR         and leave, members, status, ...
 //	ringcore ring status               who holds what
 //	ringcore repair                    compare every record; and repairs, which lists them

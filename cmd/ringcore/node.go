@@ -63,5 +63,5 @@ func (a *app) httpOf(ctx context.Context, node string) (name, endpoint string, e
 			return m.Name, "http://" + m.HTTP, nil
 		}
 	}
-	return "", "", &failure{code: exitFailed, err: fmt.Errorf("no member is called %s", node), hint: "see ringcore cluster members"}
+	return "", "", &failure{code: exitFailed, err: fmt.Errorf("no member is called %s", node), hint: "ringcore cluster members shows who there is"}
 }

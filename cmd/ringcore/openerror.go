@@ -23,13 +23,15 @@ func openFailure(ctx context.Context, cfg *ringcore.Config, err error) error {
 	case left:
 		f.code, f.hint = exitRefused, "choose another --data-dir, or remove this one, and join again as a new node"
 	case errors.Is(err, syscall.EADDRINUSE):
-		f.hint = "another process listens there: stop it, or choose other ports"
+		f.hint = "another process listens there (ss -ltnp shows which): stop it, or take other ports, by start --addr or dev --base-port"
 	case errors.Is(err, syscall.EWOULDBLOCK):
-		f.hint = "another process uses this data directory: stop it, or choose another --data-dir"
+		f.hint = "each node needs a --data-dir of its own; to start this one again, stop the process that has it"
+	case errors.Is(err, syscall.ENOTDIR):
+		f.hint = "pass a --data-dir that is a folder, or none yet"
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		f.hint = "the disk is full: make room on it and start again; nothing that was acknowledged is lost"
 	case errors.Is(err, os.ErrPermission):
-		f.hint = "choose a --data-dir that this user may write to"
+		f.hint = "give the folder to that user with chown, or pass another --data-dir"
 	}
 	return f
 }

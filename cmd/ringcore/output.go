@@ -8,6 +8,8 @@ import (
 	"os"
 	"strings"
 	"text/tabwriter"
+
+	"golang.org/x/sys/unix"
 )
 
 // json reports whether the output is to be JSON.
@@ -62,8 +64,8 @@ func terminal(v any) bool {
 	if !ok {
 		return false
 	}
-	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
+	_, err := unix.IoctlGetTermios(int(f.Fd()), getTermios) // /dev/null is a character device too
+	return err == nil
 }
 
 // size is a number of bytes for people.

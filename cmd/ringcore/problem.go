@@ -74,9 +74,17 @@ func hintFor(code string) string {
 	case wire.NotLeader.String():
 		return "the cluster has no leader now, and can change nothing until it has: see ringcore cluster status"
 	case wire.Refused.String(), wire.Conflict.String():
-		return "see ringcore cluster status"
+		return "ringcore cluster status shows how things stand, and ringcore cluster members who there is"
 	}
 	return ""
+}
+
+// hinted is err with another hint, if it is a node's answer with that code.
+func hinted(err error, code wire.Code, hint string) error {
+	if f, ok := errors.AsType[*failure](err); ok && isProblem(err, code) {
+		f.hint = hint
+	}
+	return err
 }
 
 // isProblem reports whether err is a node's answer with that code.

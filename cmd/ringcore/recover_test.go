@@ -168,7 +168,7 @@ func TestRecover(t *testing.T) {
 	left[0].again()
 	left[0].awaitReady()
 	inGeneration(t, 1, left...)
-	left[1].ok("kv", "props", "--bucket", "carts", "siblings=true") // through raft
+	left[1].ok("bucket", "set", "carts", "siblings=true") // through raft
 	for i := range 20 {
 		until(t, "keys are read after the recovery", func() error { return getOne(left[i%2], fmt.Sprint("k", i), fmt.Sprint("w", i)) })
 	}
@@ -219,7 +219,7 @@ func TestRecoveredWithoutUs(t *testing.T) {
 		p.awaitReady()
 	}
 	inGeneration(t, 0, lost...)
-	lost[0].ok("kv", "props", "--bucket", "carts", "siblings=true")
+	lost[0].ok("bucket", "set", "carts", "siblings=true")
 	until(t, "both know it", func() error {
 		a, _, _, aerr := raftOf(lost[0])
 		b, _, _, berr := raftOf(lost[1])

@@ -84,6 +84,7 @@ func (a *app) ringPreflist() *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVarP(&bucket, "bucket", "b", "default", "bucket")
+	a.completeBucketFlag(cmd)
 	cmd.Flags().IntVarP(&n, "n", "n", 0, "how many places (as many as the cluster has replicas)")
 	return cmd
 }

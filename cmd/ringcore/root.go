@@ -2,12 +2,14 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // streams are the process's standard streams, or a test's.
@@ -41,18 +43,27 @@ func (a *app) run(ctx context.Context, args []string) int {
 	root.SetIn(a.in)
 	root.SetOut(a.out)
 	root.SetErr(a.err)
-	err := root.ExecuteContext(ctx)
-	return report(a.err, err, a.ran)
+	cmd, err := root.ExecuteContextC(ctx)
+	return report(a.err, err, a.ran, cmd)
 }
 
 func (a *app) rootCommand() *cobra.Command {
 	root := &cobra.Command{
-		Use:               "ringcore",
-		Short:             "A ring of virtual nodes: run a node, speak to a cluster",
-		SilenceErrors:     true,
-		SilenceUsage:      true,
-		PersistentPreRunE: a.prepare,
+		Use:                        "ringcore",
+		Short:                      "A ring of virtual nodes: run a node, speak to a cluster",
+		SilenceErrors:              true,
+		SilenceUsage:               true,
+		PersistentPreRunE:          a.prepare,
+		SuggestionsMinimumDistance: 2,
+		Args:                       cobra.ArbitraryArgs, // RunE answers what is no command
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return cmd.Help()
+			}
+			return unknownCommand(cmd, args[0])
+		},
 	}
+	root.SetFlagErrorFunc(flagError)
 	f := root.PersistentFlags()
 	f.StringVar(&a.endpoint, "endpoint", "http://127.0.0.1:7402", "HTTP address of any node; several, with commas, are tried in turn (RINGCORE_ENDPOINT)")
 	f.StringVarP(&a.output, "output", "o", "table", "table or json")
@@ -62,6 +73,7 @@ func (a *app) rootCommand() *cobra.Command {
 		a.pingCommand(), a.kvCommand(), a.clusterCommand(), a.ringCommand(), a.nodeCommand(), a.transfersCommand(),
 		a.repairCommand(), a.repairsCommand(),
 		a.checkCommand(), a.debugCommand(),
+		a.bucketCommand(), a.topCommand(),
 		a.benchCommand(), a.versionCommand(), a.docsCommand(),
 		&cobra.Command{Use: "exit-codes", Short: "What the exit codes mean", Long: "The exit codes:\n\n" + exitCodesHelp},
 	)
@@ -94,14 +106,32 @@ func group(use, short string, verbs ...*cobra.Command) *cobra.Command {
 			_ = cmd.Help()
 			return &failure{code: exitUsage, err: fmt.Errorf("%s needs a command", cmd.CommandPath()), quiet: true}
 		}
-		hint := "see " + cmd.CommandPath() + " --help"
-		if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
-			hint = "did you mean " + strings.Join(near, " or ") + "?"
-		}
-		return usagef(hint, "unknown command %q for %q", args[0], cmd.CommandPath())
+		return unknownCommand(cmd, args[0])
 	}
 	g.AddCommand(verbs...)
 	return g
+}
+
+// unknownCommand answers word, which is no command of cmd.
+func unknownCommand(cmd *cobra.Command, word string) error {
+	hint := "see " + cmd.CommandPath() + " --help"
+	if near := cmd.SuggestionsFor(word); len(near) > 0 {
+		hint = "did you mean " + strings.Join(near, " or ") + "?"
+	}
+	return usagef(hint, "unknown command %q for %q", word, cmd.CommandPath())
+}
+
+// flagError adds to what is wrong with a flag which one it was probably meant to be.
+func flagError(cmd *cobra.Command, err error) error {
+	hint := "see " + cmd.CommandPath() + " --help"
+	if unknown, ok := errors.AsType[*pflag.NotExistError](err); ok {
+		var names []string
+		cmd.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
+		if near := nearest(unknown.GetSpecifiedName(), names); near != "" {
+			hint = "did you mean --" + near + "? " + hint
+		}
+	}
+	return usagef(hint, "%w", err)
 }
 
 // note tells people something on stderr.

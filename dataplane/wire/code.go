@@ -21,7 +21,7 @@ const (
 	Overload     Code = 10 // a queue is full; back off
 	Deadline     Code = 11 // the deadline passed before the work was done
 	Maybe        Code = 12 // the command may or may not have run
-	Superseded   Code = 13 // the replica holds a newer stamp than this new write brings
+	Superseded   Code = 13 // the replica holds a newer stamp than this new write brings: the body
 	ClockAhead   Code = 14 // the stamp is too far ahead of the receiver's clock
 	OwnerUp      Code = 15 // a fallback was asked although it can reach the owner
 	WrongCluster Code = 16

@@ -51,6 +51,7 @@ async function refuse(res, type) {
 
 export const get = (path) => ask("GET", path);
 export const post = (path, body) => ask("POST", path, body);
+export const put = (path, body) => ask("PUT", path, body);
 export const del = (path) => ask("DELETE", path);
 
 /** query writes ?a=b of what is not empty. */
@@ -70,6 +71,7 @@ const documents = {
   transfers: { path: "/v1/transfers", every: 1000 },
   load: { path: "/v1/load", every: 2000 },
   vnodes: { path: "/v1/vnodes", every: 3000 },
+  repairs: { path: "/v1/repairs", every: 2000 },
   metrics: { path: "/metrics", every: 2000 },
 };
 

@@ -5,6 +5,7 @@ import { h, render } from "./dom.js";
 import { confirmDialog } from "./dialog.js";
 import { History } from "./history.js";
 import { icon, inWords } from "./parts.js";
+import buckets from "./pages/buckets.js";
 import explain from "./pages/explain.js";
 import logs from "./pages/logs.js";
 import members from "./pages/members.js";
@@ -14,7 +15,7 @@ import ring from "./pages/ring.js";
 import transfers from "./pages/transfers.js";
 import vnodes from "./pages/vnodes.js";
 
-const pages = { overview, ring, members, transfers, vnodes, metrics, explain, logs };
+const pages = { overview, ring, members, transfers, vnodes, metrics, buckets, explain, logs };
 const palette = 8; // colours of nodes in style.css
 
 const app = {
@@ -48,11 +49,11 @@ const app = {
     needs();
     update();
   },
-  /** act does something that changes the cluster and tells how it went; true if it did. */
+  /** act does something, tells how it went (of success only with done), and returns whether it did. */
   async act(done, fn) {
     try {
       const answer = await fn();
-      say("ok", typeof done === "function" ? done(answer) : done);
+      if (done) say("ok", typeof done === "function" ? done(answer) : done);
       return true;
     } catch (error) {
       if (app.dialog) app.dialog.error = inWords(error);

@@ -10,6 +10,7 @@ const shapes = {
   transfers: "M3 7h12l-3-3M17 13H5l3 3",
   vnodes: "M3 3h5v5H3zM12 3h5v5h-5zM3 12h5v5H3zM12 12h5v5h-5z",
   metrics: "M3 17V3M3 17h14M6 13l3-4 3 2 4-6",
+  buckets: "M4 5c0-1.1 2.7-2 6-2s6 .9 6 2-2.7 2-6 2-6-.9-6-2M4 5l1.5 11c.3.8 2.3 1.3 4.5 1.3s4.2-.5 4.5-1.3L16 5",
   explain: "M8.5 3a5.5 5.5 0 1 0 0 11 5.5 5.5 0 0 0 0-11zM12.5 12.5 17 17",
   logs: "M4 5h12M4 9h12M4 13h8M4 17h5",
   ok: "M4 10.5 8 14.5 16 6",
@@ -55,15 +56,17 @@ export function empty(text, ...more) {
 }
 
 /**
- * table has columns of {title, num, sort, onSort} and rows of {key, cells}. On a phone it
- * scrolls sideways, or, with cards, each row is a card.
+ * table has columns of {title, num, sort, onSort, wide} and rows of {key, cells}. On a phone
+ * wide columns are left out, or, with cards, each row is a card.
  */
 export function table(label, columns, rows, { cards } = {}) {
   return h("div", { class: "table-wrap" + (cards ? " table-cards" : ""), tabindex: 0, role: "region", "aria-label": label },
     h("table", null,
-      h("thead", null, h("tr", null, columns.map((c) => h("th", { scope: "col", class: c.num && "num", "aria-sort": c.sort }, c.onSort ? h("button", { class: "sort", type: "button", onClick: c.onSort }, c.title, c.sort && (c.sort === "ascending" ? " ↑" : " ↓")) : c.title)))),
-      h("tbody", null, rows.map((r) => h("tr", { key: r.key, class: r.class }, r.cells.map((c, i) => h("td", { class: columns[i].num && "num", "data-title": columns[i].title }, h("span", null, c))))))));
+      h("thead", null, h("tr", null, columns.map((c) => h("th", { scope: "col", class: classes(c), "aria-sort": c.sort }, c.onSort ? h("button", { class: "sort", type: "button", onClick: c.onSort }, c.title, c.sort && (c.sort === "ascending" ? " ↑" : " ↓")) : c.title)))),
+      h("tbody", null, rows.map((r) => h("tr", { key: r.key, class: r.class }, r.cells.map((c, i) => h("td", { class: classes(columns[i]), "data-title": columns[i].title }, h("span", null, c))))))));
 }
+
+const classes = (column) => [column.num && "num", column.wide && "wide"].filter(Boolean).join(" ") || null;
 
 /** field is a labelled input, select or the like. */
 export function field(label, input, help) {

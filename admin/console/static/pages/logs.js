@@ -43,7 +43,7 @@ export default {
     return h("section", { class: "card logs" },
       h("div", { class: "filters" },
         field("At least", h("select", { value: level, onChange: (e) => app.go({ level: e.target.value }) }, levels.map((l) => h("option", { value: l }, l.toLowerCase())))),
-        field("Find", h("input", { type: "search", value: app.params.get("find") ?? "", placeholder: "words, or a node's name", onInput: (e) => app.go({ find: e.target.value }) })),
+        field("Find", h("input", { type: "search", value: app.params.get("find") ?? "", placeholder: "words", onInput: (e) => app.go({ find: e.target.value }) })),
         h("div", { class: "filters-buttons" },
           button(tail.held ? `Go on${behind > 0 ? ` (${behind} new)` : ""}` : "Pause", () => pause(app)), button("Clear", () => { tail.entries = []; if (tail.held) tail.held = []; app.update(); }, "quiet")),
         h("p", { class: "muted filters-count", role: "status" }, tail.lost ? "Not connected: tries again." : tail.held ? "Paused." : "Live.")),

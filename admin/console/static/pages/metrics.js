@@ -33,7 +33,10 @@ export default {
   },
 };
 
-/** parse reads the text format of Prometheus: what a line says besides its name, labels and value is not used. */
+/**
+ * parse reads the text format of Prometheus: what a line says besides its name, labels and value is
+ * not used. Of a histogram it keeps sum and count.
+ */
 export function parse(text) {
   const help = {};
   const kinds = {};
@@ -42,9 +45,10 @@ export function parse(text) {
     const about = line.match(/^# (HELP|TYPE) (\S+) (.*)$/);
     if (about) (about[1] === "HELP" ? help : kinds)[about[2]] = about[3];
     const m = line.match(/^([a-zA-Z_:][\w:]*)(\{.*\})? (\S+)/);
-    if (m) samples.push({ name: m[1], labels: m[2] ?? "", value: Number(m[3].replace("+Inf", "Infinity").replace("-Inf", "-Infinity")) });
+    if (m && !m[1].endsWith("_bucket")) samples.push({ name: m[1], labels: m[2] ?? "", value: Number(m[3].replace("+Inf", "Infinity").replace("-Inf", "-Infinity")) });
   }
-  return samples.map((s) => ({ ...s, help: help[s.name] ?? "", kind: kinds[s.name] ?? "" }));
+  const family = (name) => (name in help ? name : name.replace(/_(sum|count)$/, ""));
+  return samples.map((s) => ({ ...s, help: help[family(s.name)] ?? "", kind: kinds[s.name] ?? (kinds[family(s.name)] === "histogram" ? "counter" : "") }));
 }
 
 const seen = new Map(); // by series: its last samples, for the sparkline

@@ -18,7 +18,7 @@ export default {
     const s = app.source.data("status");
     if (!s) return wait(app, "status", "The cluster's health");
     return [
-      h("div", { class: "hero-row" }, health(s), whereabouts(s)),
+      h("div", { class: "hero-row" }, health(app, s), whereabouts(s)),
       figures(app, s),
       h("div", { class: "columns" },
         h("section", { class: "card card-ring" },
@@ -29,12 +29,13 @@ export default {
   },
 };
 
-function health(s) {
+function health(app, s) {
   const bad = s.causes.some((c) => c.severity === "unavailable");
-  const level = s.healthy ? "ok" : bad ? "bad" : "warn";
-  const sentence = s.healthy ? well(s)
-    : bad ? "Some data cannot be served as asked." : `All data is served, but ${plural(s.causes.length, "thing")} should be seen to.`;
-  return h("section", { class: "card hero hero-" + level, role: "status", "aria-label": "Health" }, icon(level),
+  const known = app.connected !== false;
+  const level = !known ? "none" : s.healthy ? "ok" : bad ? "bad" : "warn";
+  const sentence = !known ? `How it is now is not known. When ${app.self || "this node"} last answered, ` + (s.healthy ? "all was well." : "something should have been seen to.")
+    : s.healthy ? well(s) : bad ? "Some data cannot be served as asked." : `All data is served, but ${plural(s.causes.length, "thing")} should be seen to.`;
+  return h("section", { class: "card hero hero-" + level, role: "status", "aria-label": "Health" }, icon(known ? level : "warn"),
     h("div", null,
       h("p", { class: "hero-sentence" }, sentence),
       s.causes.length > 0 && h("ul", { class: "reasons" }, s.causes.map((c) => h("li", { key: c.about }, c.about + ". ",
@@ -65,7 +66,7 @@ function figures(app, s) {
   const up = s.members.filter((m) => m.up).length;
   const todo = s.moving.active + s.moving.waiting;
   return h("section", { class: "figures", "aria-label": "Key figures" },
-    figure("Requests", newest(requests) === undefined ? "–" : rate(newest(requests)) + " /s", "from outside, all nodes", sparkline(requests), "#/metrics"),
+    figure("Requests", newest(requests) === undefined ? "–" : rate(newest(requests)) + " /s", "from outside", sparkline(requests), "#/metrics"),
     figure("p99 latency", micros(newest(p99)), "at the slowest node", sparkline(p99), "#/metrics"),
     figure("Queued", count(sum("queue")), "waiting for a vnode", sparkline(app.history.sum("queue")), "#/vnodes"),
     figure("Records", count(sum("records")), "of all copies", h("p", { class: "figure-more" }, bytes(sum("bytes"))), "#/vnodes"),

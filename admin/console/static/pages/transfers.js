@@ -5,18 +5,19 @@ import { post } from "../api.js";
 import { h } from "../dom.js";
 import { ago, bytes, count, plural, seconds } from "../format.js";
 import { badge, button, empty, failed, link, nodeTag, table, wait } from "../parts.js";
+import { repairs } from "./repairs.js";
 
 export default {
   title: "Transfers",
   about: "Partitions, hints and repairs on their way between nodes.",
-  needs: () => ["transfers"],
+  needs: () => ["transfers", "repairs"],
   count: (app) => app.source.data("status")?.moving.active,
 
   view(app) {
     const t = app.source.data("transfers");
     if (!t) return wait(app, "transfers", "Transfers");
     const error = app.source.docs.transfers.error;
-    return [error && failed(error, "This is old"), summary(app, t), active(app, t), ended(app, t), limits(app, t)];
+    return [error && failed(error, "This is old"), summary(app, t), active(app, t), ended(app, t), repairs(app), limits(app, t)];
   },
 };
 
@@ -60,13 +61,13 @@ function ended(app, t) {
   return h("section", { class: "card", "aria-label": "Ended" },
     h("div", { class: "card-head" }, h("h2", null, "Ended"), list.length > 0 && h("span", { class: "muted" }, `the last ${list.length}, ${failedOnes} of them aborted`)),
     list.length === 0 ? empty("No transfer has ended since this cluster began to keep count.")
-      : table("Transfers that have ended", [{ title: "When" }, { title: "Partition" }, { title: "What" }, { title: "From → to" }, { title: "Outcome" }, { title: "Records", num: true }, { title: "Size", num: true }, { title: "Took", num: true }],
+      : table("Transfers that have ended", [{ title: "When" }, { title: "Partition" }, { title: "What", wide: true }, { title: "From → to" }, { title: "Outcome" }, { title: "Records", num: true, wide: true }, { title: "Size", num: true, wide: true }, { title: "Took", num: true, wide: true }],
         list.slice(0, app.local.allEnded ? 100 : 12).map((x) => ({ key: x.session, cells: [
-          h("time", { datetime: x.ended, title: x.ended }, x.ended ? ago(x.ended) : "–"), h("a", { href: link("ring", { p: x.partition }) }, "P" + x.partition + " · place " + x.slot), x.kind,
+          h("time", { datetime: x.ended, title: x.ended }, x.ended ? ago(x.ended) : "–"), h("a", { href: link("ring", { p: x.partition }) }, "P" + x.partition, h("span", { class: "wide" }, " · place " + x.slot)), x.kind,
           h("span", { class: "tags" }, nodeTag(app, x.from), "→", nodeTag(app, x.to)),
           h("span", { class: "tags" }, badge(x.outcome === "committed" ? "ok" : "warn", x.outcome), x.reason && h("small", { class: "muted" }, x.reason)),
           count(x.records), bytes(x.bytes), seconds(x.seconds),
-        ] }))),
+        ] })), { cards: true }),
     list.length > 12 && button(app.local.allEnded ? "Show fewer" : `Show all ${list.length}`, () => { app.local.allEnded = !app.local.allEnded; app.update(); }, "quiet"));
 }
 

@@ -7,15 +7,15 @@ import { badge, button, empty, failed, field, link, nodeTag, table, wait } from 
 const page = 40;
 const columns = {
   partition: { title: "Partition", of: (v) => v.partition },
-  service: { title: "Service", of: (v) => v.service },
+  service: { title: "Service", wide: true, of: (v) => v.service },
   node: { title: "Node", of: (v) => v.node },
-  slot: { title: "Place", num: true, of: (v) => (v.slot < 0 ? 99 : v.slot) },
+  slot: { title: "Place", num: true, wide: true, of: (v) => (v.slot < 0 ? 99 : v.slot) },
   state: { title: "State", of: (v) => v.state },
   queue: { title: "Queue", num: true, of: (v) => v.queue },
   latency: { title: "Latency", num: true, of: (v) => v.latency_us },
-  requests: { title: "Requests", num: true, of: (v) => v.requests },
-  records: { title: "Records", num: true, of: (v) => v.records ?? -1 },
-  bytes: { title: "Size", num: true, of: (v) => v.bytes ?? -1 },
+  requests: { title: "Requests", num: true, wide: true, of: (v) => v.requests },
+  records: { title: "Records", num: true, wide: true, of: (v) => v.records ?? -1 },
+  bytes: { title: "Size", num: true, wide: true, of: (v) => v.bytes ?? -1 },
 };
 
 export default {
@@ -64,7 +64,7 @@ function list(app, all) {
       h("p", { class: "muted filters-count", role: "status" }, chosen.length === all.length ? plural(all.length, "vnode") : `${chosen.length} of ${plural(all.length, "vnode")}`)),
     chosen.length === 0 ? empty("No vnode is like that.", button("Show all", () => app.go({ node: "", service: "", state: "", p: "" })))
       : table("Vnodes", Object.entries(columns).map(([name, c]) => ({
-        title: c.title, num: c.num, sort: name === sort ? (up ? "ascending" : "descending") : undefined,
+        title: c.title, num: c.num, wide: c.wide, sort: name === sort ? (up ? "ascending" : "descending") : undefined,
         onSort: () => app.go({ sort: name, up: name === sort && !up ? "1" : "" }),
       })), chosen.slice(0, shown).map((v) => row(app, v))),
     chosen.length > shown && button(`Show ${Math.min(page, chosen.length - shown)} more`, () => { app.local.vnodes = shown + page; app.update(); }, "quiet"),
