@@ -149,7 +149,7 @@ func (c *apiClient) sendTo(ctx context.Context, endpoint string, r request) (*ht
 		return nil, fmt.Errorf("make the request: %w", err)
 	}
 	maps.Copy(req.Header, r.header)
-	if len(r.body) > 0 && r.method == http.MethodPost {
+	if len(r.body) > 0 && r.method == http.MethodPost && req.Header.Get("Content-Type") == "" {
 		req.Header.Set("Content-Type", "application/json")
 	}
 	res, err := c.http.Do(req)

@@ -61,6 +61,7 @@ func (a *app) rootCommand() *cobra.Command {
 		a.startCommand(), a.devCommand(), a.recoverCommand(), a.configCommand(),
 		a.pingCommand(), a.kvCommand(), a.clusterCommand(), a.ringCommand(), a.nodeCommand(), a.transfersCommand(),
 		a.repairCommand(), a.repairsCommand(),
+		a.backupCommand(), a.restoreCommand(),
 		a.checkCommand(), a.debugCommand(),
 		a.benchCommand(), a.versionCommand(), a.docsCommand(),
 		&cobra.Command{Use: "exit-codes", Short: "What the exit codes mean", Long: "The exit codes:\n\n" + exitCodesHelp},
