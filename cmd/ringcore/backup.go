@@ -75,7 +75,7 @@ type backupDone struct {
 	Records int64         `json:"records"`
 	Bytes   int64         `json:"bytes"`
 	Took    time.Duration `json:"-"`
-	TookS   float64       `json:"seconds"`
+	TookS   float64       `json:"seconds,omitempty"`
 	Damaged string        `json:"damaged,omitempty"` // why it cannot be relied on
 }
 

@@ -49,7 +49,7 @@ type Service struct {
 	Name     string `json:"name"`
 	Replicas int    `json:"replicas"`
 	Full     bool   `json:"full"`  // nothing of earlier backups counts
-	Parts    []Part `json:"parts"` // by partition; without those that have not changed since the base
+	Parts    []Part `json:"parts"` // by partition; without those that have not changed since the base, and if Full the empty ones
 }
 
 // Part is what a backup holds of a partition of a service.

@@ -121,7 +121,7 @@ func (w *Writer) Part(service string, p int, in io.Reader, count func(bytes int)
 	if err = t.copy(wire.NewBlockReader(in)); err == nil {
 		err = f.finish()
 	}
-	if err != nil || t.leaves.Empty() {
+	if err != nil || t.leaves.Empty() || t.part.Records == 0 && w.m.service(service).Full {
 		return errors.Join(err, f.discard())
 	}
 	w.mu.Lock()
@@ -226,9 +226,6 @@ func (w *Writer) Finish() (*Set, error) {
 		return nil, err
 	}
 	if err := syncDir(w.tmp); err != nil {
-		return nil, err
-	}
-	if err := os.Chmod(w.tmp, 0o755); err != nil {
 		return nil, err
 	}
 	if err := os.Rename(w.tmp, w.dir); err != nil {
