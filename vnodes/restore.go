@@ -9,8 +9,8 @@ import (
 
 // Placer is a vnode whose records do not lie under the very keys that its commands are
 // addressed to, in no bucket, but under others that tell where they belong. A backup of
-// it can be restored into a cluster with more partitions; without it a service can only
-// if its commands come without a bucket and write under Tx.Key alone.
+// it can be restored into a cluster with another number of partitions; without it that
+// of a service can only if its commands come without a bucket and write under Tx.Key alone.
 type Placer interface {
 	// Place returns the bucket and key that commands on the record under key are addressed
 	// to. It is a pure function of its argument, and may be asked for any key.
@@ -36,10 +36,6 @@ func (m *Manager) Place(service string, key []byte, from ring.Partition, fromQ, 
 	if q == fromQ {
 		return from, nil
 	}
-	if q < fromQ { // each partition lies whole within one of the larger ones
-		top := (int(from) + fromQ - 1) % fromQ
-		return ring.Partition((top/(fromQ/q) + 1) % q), nil
-	}
 	bucket, addressed := "", key
 	if pl, ok := svc.proto.(Placer); ok {
 		if _, err := m.guard(svc, from, func() ([]byte, error) { bucket, addressed = pl.Place(key); return nil, nil }); err != nil {
@@ -48,8 +44,8 @@ func (m *Manager) Place(service string, key []byte, from ring.Partition, fromQ, 
 	}
 	h := ring.HashKey(bucket, addressed)
 	if ring.Locate(h, fromQ) != from {
-		return 0, wire.Errorf(wire.Refused, "the records of service %s do not tell by their keys which of %d partitions they belong to, as they are from a ring of %d: "+
-			"restore them into a cluster with at most %d partitions; a service that is a Placer can have more", service, q, fromQ, fromQ)
+		return 0, wire.Errorf(wire.Refused, "the records of service %s do not tell by their keys to which of %d partitions they belong: "+
+			"restore them into a cluster of %d, as that was which they come from; a service that is a Placer can have any number", service, q, fromQ)
 	}
 	return ring.Locate(h, q), nil
 }
