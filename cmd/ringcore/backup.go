@@ -131,7 +131,7 @@ func (a *app) backup(ctx context.Context, dir string, f *backupFlags) error {
 		set, err = w.Finish()
 	}
 	if err != nil {
-		return errors.Join(backupFailed(err), w.Abort())
+		return errors.Join(unfinished("no backup was made", err, "try again when ringcore cluster status is healthy and the disk has room"), w.Abort())
 	}
 	done := backupDone{Dir: dir, ID: set.ID, Base: set.Base, Begun: set.Begun}
 	done.note(p)
@@ -169,12 +169,16 @@ func (f *backupFlags) openBase(view *admin.BackupView) (backup.Chain, error) {
 	return base, nil
 }
 
-// backupFailed says what to do about err.
-func backupFailed(err error) error {
-	if _, ok := errors.AsType[*failure](err); ok || errors.Is(err, context.Canceled) {
+// unfinished says of what could not be brought to its end why, and what to do.
+func unfinished(what string, err error, hint string) error {
+	if errors.Is(err, context.Canceled) {
 		return err
 	}
-	return &failure{code: exitFailed, err: fmt.Errorf("no backup was made: %w", err), hint: "try again when ringcore cluster status is healthy and the disk has room"}
+	code := exitFailed
+	if f, ok := errors.AsType[*failure](err); ok {
+		code = f.code
+	}
+	return &failure{code: code, err: fmt.Errorf("%s: %w", what, err), hint: hint}
 }
 
 // backupParts reads all partitions of all services, several at a time.
@@ -203,7 +207,7 @@ func tryPart(ctx context.Context, fn func() error) error {
 		if err == nil || ctx.Err() != nil || tries == partTries || refused && (f.code == exitRefused || f.code == exitUsage) {
 			return err
 		}
-		pause := time.NewTimer(time.Duration(tries) * 300 * time.Millisecond)
+		pause := time.NewTimer(time.Duration(tries) * 150 * time.Millisecond)
 		select {
 		case <-pause.C:
 		case <-ctx.Done():

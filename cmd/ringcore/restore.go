@@ -135,10 +135,7 @@ func (a *app) restore(ctx context.Context, chain backup.Chain, f *backupFlags) e
 	err = restoreParts(ctx, api, chain, services, f.parallel, p)
 	p.end()
 	if err != nil {
-		if _, ok := errors.AsType[*failure](err); ok || errors.Is(err, context.Canceled) {
-			return err
-		}
-		return &failure{code: exitFailed, err: fmt.Errorf("the backup was not restored whole: %w", err), hint: "run it again with --merge: what is there already is stored once more"}
+		return unfinished("the backup was not restored whole", err, "run it again with --merge when ringcore cluster status is healthy: what is there already is stored once more")
 	}
 	done := backupDone{Dir: chain.Newest().Dir, ID: chain.Newest().ID, Base: chain.Newest().Base, Begun: chain.Newest().Begun}
 	done.note(p)
