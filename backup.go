@@ -3,6 +3,7 @@ package ringcore
 import (
 	"cmp"
 	"context"
+	"errors"
 	"io"
 	"maps"
 	"slices"
@@ -26,6 +27,10 @@ const (
 	restoreParallel = 8
 	restoreTimeout  = 30 * time.Second // of a command
 )
+
+// leafTries is how often the leaves that have changed are looked for. Where commands change
+// further ones before these are read, all are read in the end.
+const leafTries = 3
 
 // backupCore is the node's cluster, if it serves one whose members can all make backups.
 func (v view) backupCore() (*core, error) {
@@ -65,13 +70,15 @@ func (v view) Fold(ctx context.Context, service string, partition int, known []b
 	if partition < 0 || partition >= c.meta.Ring().Q() {
 		return wire.Errorf(wire.NotFound, "there is no partition %d", partition)
 	}
-	leaves := vnodes.AllLeaves()
-	if len(known) > 0 {
-		tree, ok := vnodes.ParseTree(known)
-		if !ok {
-			return wire.Errorf(wire.BadRequest, "a hash tree has %d bytes, not %d", vnodes.TreeSize, len(known))
-		}
-		leaves = vnodes.Leaves{}
+	if len(known) == 0 {
+		return c.foldRecords(ctx, service, p, vnodes.AllLeaves(), nil, begin, emit)
+	}
+	tree, ok := vnodes.ParseTree(known)
+	if !ok {
+		return wire.Errorf(wire.BadRequest, "a hash tree has %d bytes, not %d", vnodes.TreeSize, len(known))
+	}
+	var leaves vnodes.Leaves
+	for range leafTries {
 		err := c.router.Fold(ctx, service, p, vnodes.FoldDiffer(&tree), func(it *wire.Item) error {
 			differ, ok := vnodes.ParseLeaves(it.Value)
 			if !ok {
@@ -80,15 +87,24 @@ func (v view) Fold(ctx context.Context, service string, partition int, known []b
 			leaves.Add(&differ)
 			return nil
 		})
-		if err != nil || leaves.Empty() {
-			if err == nil {
-				err = begin(leaves[:])
-			}
+		if err == nil && !leaves.Empty() {
+			err = c.foldRecords(ctx, service, p, leaves, &tree, begin, emit)
+		} else if err == nil {
+			err = begin(leaves[:])
+		}
+		if e, ok := errors.AsType[*wire.Error](err); !ok || e.Code != wire.Conflict {
 			return err
 		}
 	}
+	return c.foldRecords(ctx, service, p, vnodes.AllLeaves(), nil, begin, emit)
+}
+
+// foldRecords reads a partition's records in leaves; the others must be as rest says.
+func (c *core) foldRecords(ctx context.Context, service string, p ring.Partition, leaves vnodes.Leaves, rest *vnodes.Tree,
+	begin func(leaves []byte) error, emit func(*wire.Item) error,
+) error {
 	begun := false
-	err = c.router.Fold(ctx, service, p, vnodes.FoldRecords(&leaves), func(it *wire.Item) error {
+	err := c.router.Fold(ctx, service, p, vnodes.FoldRecords(&leaves, rest), func(it *wire.Item) error {
 		if !begun { // not before: a refusal can still be told as such
 			begun = true
 			if err := begin(leaves[:]); err != nil {

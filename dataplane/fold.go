@@ -55,11 +55,14 @@ func (r *Router) Fold(ctx context.Context, service string, p ring.Partition, bod
 	return wire.Errorf(wire.Unavailable, "partition %d of service %s: %v", p, service, err)
 }
 
+// errConflict says that what was asked for is not there any more: no other replica helps.
+var errConflict error = &wire.Error{Code: wire.Conflict}
+
 // fold is what partition is to a coverage query.
 func (a *coverRead) fold(ctx context.Context) error {
 	for tries := 0; ; tries++ {
 		err := a.attempt(ctx, false)
-		if err == nil || a.items > 0 || ctx.Err() != nil || tries == coverTries || err == errTooFew && !a.c.patient() {
+		if err == nil || a.items > 0 || ctx.Err() != nil || tries == coverTries || err == errTooFew && !a.c.patient() || errors.Is(err, errConflict) {
 			return err
 		}
 		a.settle(ctx, err, tries)

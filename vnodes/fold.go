@@ -11,8 +11,9 @@ import (
 // the vnode's records as they are at one moment, so that a backup of them can be made. Its
 // body is one of
 //
-//	'T' tree     in which leaves does this copy differ from a copy with that tree: one item
-//	'R' leaves   the records in these leaves
+//	'T' tree            in which leaves does this copy differ from a copy with that tree: one item
+//	'R' leaves          the records in these leaves
+//	'R' leaves | tree   the same, if in all others it equals a copy with that tree, at the same moment; else CONFLICT
 //
 // A merge of items makes of the former the union, of the latter the merged record.
 const (
@@ -69,8 +70,16 @@ func ParseTree(b []byte) (t Tree, ok bool) { return t, t.parse(b) }
 // a partition differs from what has the tree t; see ParseLeaves.
 func FoldDiffer(t *Tree) []byte { return t.append([]byte{foldDiffer}) }
 
-// FoldRecords is the body of a fold whose items are a partition's records in leaves.
-func FoldRecords(leaves *Leaves) []byte { return append([]byte{foldRecords}, leaves[:]...) }
+// FoldRecords is the body of a fold whose items are a partition's records in leaves. If
+// rest is not nil, the partition must equal what has that tree in all others: the fold fails
+// with the code Conflict if a command has changed one of them meanwhile.
+func FoldRecords(leaves *Leaves, rest *Tree) []byte {
+	body := append([]byte{foldRecords}, leaves[:]...)
+	if rest != nil {
+		body = rest.append(body)
+	}
+	return body
+}
 
 // fold answers c from the vnode's store.
 func (v *vnode) fold(ctx context.Context, c *wire.CoverCall, emit func(*wire.Item) error) error {
@@ -94,23 +103,32 @@ func (v *vnode) fold(ctx context.Context, c *wire.CoverCall, emit func(*wire.Ite
 		}
 		return emit(&wire.Item{Key: []byte{foldDiffer}, Value: leaves[:]})
 	case foldRecords:
-		leaves, ok := ParseLeaves(body)
-		switch {
-		case !ok:
-			return wire.Errorf(wire.BadRequest, "a set of leaves of %d bytes", len(body))
-		case len(c.After) > 0:
+		leaves := body[:min(len(body), len(Leaves{}))]
+		m := &moment{v: v, had: make(map[string]*Record)}
+		var ok bool
+		if m.leaves, ok = ParseLeaves(leaves); !ok {
+			return wire.Errorf(wire.BadRequest, "a set of leaves of %d bytes", len(leaves))
+		}
+		if body = body[len(leaves):]; len(body) > 0 {
+			if m.rest = new(Tree); !m.rest.parse(body) {
+				return wire.Errorf(wire.BadRequest, "a hash tree of %d bytes", len(body))
+			}
+		}
+		if len(c.After) > 0 {
 			return wire.Errorf(wire.BadRequest, "records of one moment are not read in pieces")
 		}
-		return v.foldMoment(ctx, &leaves, emit)
+		return v.foldMoment(ctx, m, emit)
 	}
 	return wire.Errorf(wire.NotSupported, "a fold of kind %q is of another version", question)
 }
 
-// foldMoment emits the records in leaves as they are at one moment of the call.
-func (v *vnode) foldMoment(ctx context.Context, leaves *Leaves, emit func(*wire.Item) error) error {
-	m := newMoment(v, leaves)
+// foldMoment emits the records in m's leaves as they are at one moment of the call.
+func (v *vnode) foldMoment(ctx context.Context, m *moment, emit func(*wire.Item) error) error {
 	defer m.end()
 	if err := v.await(ctx, m.begin); err != nil {
+		return err
+	}
+	if err := m.broken(); err != nil {
 		return err
 	}
 	if err := v.store.Sync(); err != nil { // what came before is to be seen
@@ -121,7 +139,7 @@ func (v *vnode) foldMoment(ctx context.Context, leaves *Leaves, emit func(*wire.
 		if failed = ctx.Err(); failed != nil {
 			return false
 		}
-		if !leaves.Holds(key) {
+		if !m.leaves.Holds(key) {
 			return true
 		}
 		if r, there := m.pass(key, r); there {

@@ -14,7 +14,7 @@ import (
 
 // pairs is a vnode whose commands write several records at once: "set v k1 k2 …", and
 // "del k1 …".
-type pairs struct{ plain }
+type pairs struct{}
 
 func (pairs) Command(tx *Tx, cmd []byte) ([]byte, error) {
 	words := strings.Fields(string(cmd))
@@ -73,7 +73,7 @@ func TestFoldIsOfOneMoment(t *testing.T) {
 	delete(want, "r0999")
 	leaves := AllLeaves()
 	seen := 0
-	got, err := n.folded(p, FoldRecords(&leaves), func(*wire.Item) {
+	got, err := n.folded(p, FoldRecords(&leaves, nil), func(*wire.Item) {
 		switch seen++; seen {
 		case 1:
 			do("set 2%s new r0500x", keys)
@@ -95,7 +95,7 @@ func TestFoldIsOfOneMoment(t *testing.T) {
 		t.Errorf("%d bytes are kept after the fold", used)
 	}
 	do("set 4 r0001") // nobody looks any more
-	if got, err := n.folded(p, FoldRecords(&leaves), nil); err != nil || got["r0001"] != "4" || got["r0700"] != "3" || got["zz"] != "3" || got["r0701"] != "" {
+	if got, err := n.folded(p, FoldRecords(&leaves, nil), nil); err != nil || got["r0001"] != "4" || got["r0700"] != "3" || got["zz"] != "3" || got["r0701"] != "" {
 		t.Errorf("the next fold: %v, %v", got["r0001"], err)
 	}
 }
@@ -113,7 +113,7 @@ func TestFoldKeepsNoMoreThanItMay(t *testing.T) {
 	kept.Store(others)
 	leaves := AllLeaves()
 	seen := 0
-	_, err := n.folded(p, FoldRecords(&leaves), func(*wire.Item) {
+	_, err := n.folded(p, FoldRecords(&leaves, nil), func(*wire.Item) {
 		if seen++; seen == 1 {
 			n.command(at, "set 2"+keys)
 		}
@@ -134,7 +134,7 @@ func TestFoldOfWhatDiffers(t *testing.T) {
 	}
 	leaves := AllLeaves()
 	var known Tree
-	if _, err := n.folded(p, FoldRecords(&leaves), func(it *wire.Item) {
+	if _, err := n.folded(p, FoldRecords(&leaves, nil), func(it *wire.Item) {
 		known.Note(it.Key, &Record{Stamp: it.Stamp, Value: it.Value})
 	}); err != nil {
 		t.Fatal(err)
@@ -159,7 +159,7 @@ func TestFoldOfWhatDiffers(t *testing.T) {
 		}
 	}
 	var then Tree
-	got, err := n.folded(p, FoldRecords(&leaves), func(it *wire.Item) {
+	got, err := n.folded(p, FoldRecords(&leaves, &known), func(it *wire.Item) {
 		if !it.Deleted {
 			then.Note(it.Key, &Record{Stamp: it.Stamp, Value: it.Value})
 		}
@@ -169,6 +169,15 @@ func TestFoldOfWhatDiffers(t *testing.T) {
 	}
 	if known.Take(&then, &leaves); differ() != (Leaves{}) {
 		t.Error("with the records that differ it differs still")
+	}
+	none := Leaves{}
+	if _, err := n.folded(p, FoldRecords(&none, &known), nil); err != nil {
+		t.Errorf("nothing has changed: %v", err)
+	}
+	n.command(at, "set 3 k07 k09")
+	leaves[leafOf([]byte("k09"))/8] = 0
+	if _, err := n.folded(p, FoldRecords(&leaves, &known), func(*wire.Item) { t.Error("an item") }); asError(err).Code != wire.Conflict {
+		t.Errorf("a leaf that was not asked for has changed: %v", err)
 	}
 	for _, body := range [][]byte{nil, {'?'}, {foldRecords, 1}, {foldDiffer, 1}} {
 		if _, err := n.folded(p, body, nil); err == nil {
@@ -198,7 +207,7 @@ func TestRestoreStampsAnew(t *testing.T) {
 		t.Fatal(got)
 	}
 	leaves := AllLeaves()
-	got, err := n.folded(p, FoldRecords(&leaves), func(it *wire.Item) {
+	got, err := n.folded(p, FoldRecords(&leaves, nil), func(it *wire.Item) {
 		if it.Stamp.Time < future && string(it.Key) == "c" || it.Stamp.Time < 1<<32 || it.Stamp.Node == 9 {
 			t.Errorf("%s has stamp %v", it.Key, it.Stamp)
 		}
@@ -219,7 +228,7 @@ func TestRestoreStampsAnew(t *testing.T) {
 		}
 	}
 	w.node(1).restart()
-	if got, err := n.folded(p, FoldRecords(&leaves), nil); err != nil || len(got) != 3 {
+	if got, err := n.folded(p, FoldRecords(&leaves, nil), nil); err != nil || len(got) != 3 {
 		t.Errorf("after a restart: %v, %v", got, err)
 	}
 }

@@ -17,7 +17,8 @@ const momentBytes = 64 << 20
 // yet leaves it what was there. So no read transaction stays open meanwhile, and nobody waits.
 type moment struct {
 	v      *vnode
-	leaves *Leaves
+	leaves Leaves
+	rest   *Tree // what all other leaves must be; nil for anything
 
 	mu    sync.Mutex         // held for a few instructions, and while a record is read that is about to be replaced
 	ended bool               // nobody looks any more
@@ -27,12 +28,25 @@ type moment struct {
 	err   error // why the moment cannot be seen any more
 }
 
-func newMoment(v *vnode, leaves *Leaves) *moment {
-	return &moment{v: v, leaves: leaves, had: make(map[string]*Record)}
-}
-
 // begin makes now the moment. Worker only.
-func (m *moment) begin(v *vnode) { v.moments = append(v.moments, m) }
+func (m *moment) begin(v *vnode) {
+	v.moments = append(v.moments, m)
+	if m.rest == nil {
+		return
+	}
+	// Who asks for this has just asked for the tree: what it takes to count has been counted.
+	own, err := v.store.Tree()
+	changed := differing(&own, m.rest)
+	if v.id.fallback != "" && v.store.Digest().Records > 0 {
+		changed = allLeaves() // also of tombstones, which are in no tree
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if changed.Add(&m.leaves); err == nil && changed != m.leaves {
+		err = wire.Errorf(wire.Conflict, "partition %d has changed in more leaves meanwhile", v.id.partition)
+	}
+	m.err = err
+}
 
 // end lets go of what was kept. It may be called without begin.
 func (m *moment) end() {
@@ -94,6 +108,13 @@ func (m *moment) pass(key []byte, r Record) (then Record, there bool) {
 		return r, false
 	}
 	return *old, true
+}
+
+// broken reports why the moment cannot be seen any more.
+func (m *moment) broken() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.err
 }
 
 // whole reports why the fold, which has come to its end, has not seen the moment.

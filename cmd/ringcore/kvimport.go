@@ -46,7 +46,7 @@ func (a *app) kvImport(f *kvFlags) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				defer file.Close()
+				defer func() { _ = file.Close() }() // only read
 				in = file
 			}
 			api, err := a.api()

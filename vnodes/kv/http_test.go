@@ -109,7 +109,6 @@ func TestHTTPValues(t *testing.T) {
 	w.problem("DELETE", "/v1/kv/b/a", "", 404, "not_found")
 }
 
-// Any bytes may stand in a bucket or key.
 // A value goes away when its PUT has said.
 func TestHTTPExpires(t *testing.T) {
 	w := newWeb(t, 1)
@@ -123,6 +122,7 @@ func TestHTTPExpires(t *testing.T) {
 	w.problem("PUT", "/v1/kv/b/k?expires=tomorrow", "v", 400, "bad_request")
 }
 
+// Any bytes may stand in a bucket or key.
 func TestHTTPKeysOfAnyBytes(t *testing.T) {
 	w := newWeb(t, 1)
 	all := make([]byte, 256)
