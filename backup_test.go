@@ -240,3 +240,16 @@ func TestOwnServicesAreBackedUp(t *testing.T) {
 		t.Error("a ring of 33 partitions was believed")
 	}
 }
+
+// While a member is of a version that knows no backups, nobody makes one.
+func TestBackupNeedsAllMembers(t *testing.T) {
+	n := ringcoretest.Start(t, 1, ringcore.Config{Partitions: 8, Hold: map[string]int{"backup": 0}}).Node(0)
+	none := func([]byte) error { t.Error("records"); return nil }
+	_, viewErr := n.Admin().Backup(t.Context())
+	_, restoreErr := n.Admin().Restore(t.Context(), "kv", 0, 8, nil)
+	for _, err := range []error{viewErr, n.Admin().Fold(t.Context(), "kv", 0, nil, none, nil), restoreErr} {
+		if e, ok := err.(*wire.Error); !ok || e.Code != wire.NotSupported {
+			t.Errorf("%v", err)
+		}
+	}
+}

@@ -263,7 +263,12 @@ func restorePart(ctx context.Context, api *apiClient, chain backup.Chain, servic
 		}
 		r.body = buf.Bytes()
 		err := tryPart(ctx, func() error {
-			return api.follow(ctx, r, func(body io.Reader) error { _, err := io.Copy(io.Discard, body); return err })
+			var done admin.Restored
+			err := api.follow(ctx, r, func(body io.Reader) error { return json.NewDecoder(body).Decode(&done) })
+			if err == nil && done.Records != records {
+				err = fmt.Errorf("the node has stored %d of %d", done.Records, records)
+			}
+			return err
 		})
 		if err != nil {
 			return fmt.Errorf("store records of partition %d of service %s: %w", part, service, err)

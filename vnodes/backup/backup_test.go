@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -68,11 +69,15 @@ func (w world) backup(t *testing.T, dir string, base Chain) *Set {
 	if err != nil {
 		t.Fatal(err)
 	}
+	var parts sync.WaitGroup
 	for p := range w {
-		if err := b.Part("kv", p, w.part(p, b.Known("kv", p)), func(int) {}); err != nil {
-			t.Fatal(err)
-		}
+		parts.Go(func() {
+			if err := b.Part("kv", p, w.part(p, b.Known("kv", p)), func(int) {}); err != nil {
+				t.Error(err)
+			}
+		})
 	}
+	parts.Wait()
 	s, err := b.Finish()
 	if err != nil {
 		t.Fatal(err)
@@ -202,6 +207,13 @@ func TestDamage(t *testing.T) {
 	}
 	if err := sound(); err != nil {
 		t.Fatal(err)
+	}
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(last, link); err != nil {
+		t.Fatal(err)
+	}
+	if chain, err := OpenChain(link); err != nil || len(chain) != 2 {
+		t.Errorf("by a link: %v", err)
 	}
 	other := newWorld().backup(t, filepath.Join(dir, "other"), nil)
 	if err := errors.Join(os.RemoveAll(base.Dir), os.Rename(other.Dir, base.Dir)); err != nil {

@@ -194,6 +194,9 @@ type Chain []*Set
 
 // OpenChain opens the backup in dir and all that it builds on.
 func OpenChain(dir string) (Chain, error) {
+	if real, err := filepath.EvalSymlinks(dir); err == nil {
+		dir = real // what it builds on lies beside it, and not beside its name
+	}
 	var chain Chain
 	for {
 		s, err := Open(dir)

@@ -31,7 +31,7 @@ type Writer struct {
 	dir, tmp string
 	base     Chain // nil for a full one
 
-	mu    sync.Mutex // held for map operations
+	mu    sync.Mutex // of what follows; held for map operations, and to remove a file
 	m     Manifest
 	sums  sums
 	trees map[string][]vnodes.Tree // by service
@@ -44,16 +44,16 @@ func Create(dir string, m Manifest, base Chain) (*Writer, error) {
 	}
 	w := &Writer{dir: dir, base: base, m: m, sums: sums{}, trees: make(map[string][]vnodes.Tree)}
 	w.m.Format, w.m.ID = Format, rand.Text()
+	parent := filepath.Dir(filepath.Clean(dir))
+	if err := os.MkdirAll(parent, 0o777); err != nil {
+		return nil, err
+	}
 	if base != nil {
 		rel, err := relative(dir, base.Newest().Dir)
 		if err != nil {
 			return nil, err
 		}
 		w.m.Base = &Base{ID: base.Newest().ID, Dir: rel}
-	}
-	parent := filepath.Dir(filepath.Clean(dir))
-	if err := os.MkdirAll(parent, 0o777); err != nil {
-		return nil, err
 	}
 	var err error
 	if w.tmp, err = os.MkdirTemp(parent, filepath.Base(dir)+partialMark); err != nil {
@@ -79,14 +79,17 @@ func Create(dir string, m Manifest, base Chain) (*Writer, error) {
 
 // relative is the way from the folder dir to base.
 func relative(dir, base string) (string, error) {
-	dir, err := filepath.Abs(dir)
-	if err != nil {
+	dir, errDir := filepath.Abs(dir)
+	base, errBase := filepath.Abs(base)
+	if err := errors.Join(errDir, errBase); err != nil {
 		return "", err
 	}
-	if base, err = filepath.Abs(base); err != nil {
+	parent, errDir := filepath.EvalSymlinks(filepath.Dir(dir))
+	base, errBase = filepath.EvalSymlinks(base)
+	if err := errors.Join(errDir, errBase); err != nil {
 		return "", err
 	}
-	rel, err := filepath.Rel(dir, base)
+	rel, err := filepath.Rel(filepath.Join(parent, filepath.Base(dir)), base)
 	return filepath.ToSlash(rel), err
 }
 
@@ -101,11 +104,11 @@ func (w *Writer) Leftovers() []string {
 
 // Known is the hash tree of what is there of a partition from the base; nil for nothing.
 func (w *Writer) Known(service string, p int) []byte {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	if w.m.service(service).Full {
 		return nil
 	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
 	return w.trees[service][p].Append(nil)
 }
 
@@ -121,15 +124,18 @@ func (w *Writer) Part(service string, p int, in io.Reader, count func(bytes int)
 	if err = t.copy(wire.NewBlockReader(in)); err == nil {
 		err = f.finish()
 	}
-	if err != nil || t.leaves.Empty() || t.part.Records == 0 && w.m.service(service).Full {
+	if err != nil {
 		return errors.Join(err, f.discard())
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	s := w.m.service(service)
+	if t.leaves.Empty() || t.part.Records == 0 && s.Full {
+		return f.discard()
+	}
 	w.sums[name] = f.hex()
 	w.trees[service][p].Take(&t.tree, &t.leaves)
 	t.part.Partition = p
-	s := w.m.service(service)
 	s.Parts = append(s.Parts, t.part)
 	if t.newest.After(w.m.Newest) {
 		w.m.Newest = t.newest
