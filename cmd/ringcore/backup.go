@@ -94,6 +94,7 @@ func (a *app) backup(ctx context.Context, dir string, f *backupFlags) error {
 	if err != nil {
 		return err
 	}
+	defer api.keepConnections(f.parallel)()
 	var view admin.BackupView
 	if err := api.get(ctx, "/v1/backup", nil, &view); err != nil {
 		return err

@@ -60,6 +60,16 @@ func (a *app) api() (*apiClient, error) {
 	return c, nil
 }
 
+// keepConnections has c use its connections again, so many at a time, until done is called.
+func (c *apiClient) keepConnections(n int) (done func()) {
+	t := &http.Transport{MaxIdleConnsPerHost: n}
+	if own, ok := c.http.Transport.(*http.Transport); ok {
+		t.DialContext = own.DialContext
+	}
+	c.http = &http.Client{Transport: t}
+	return t.CloseIdleConnections
+}
+
 // share is the time that a node is given for a request, a little less than the
 // client waits, so that it is the node that says what is missing.
 func (c *apiClient) share() string { return (c.timeout * 9 / 10).String() }

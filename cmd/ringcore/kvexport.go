@@ -86,6 +86,7 @@ func (a *app) export(ctx context.Context, x *exporting) error {
 	if err != nil {
 		return err
 	}
+	defer api.keepConnections(4)()
 	var view admin.BackupView
 	if err := api.get(ctx, "/v1/backup", nil, &view); err != nil {
 		return err

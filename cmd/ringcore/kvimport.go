@@ -66,16 +66,6 @@ func (a *app) kvImport(f *kvFlags) *cobra.Command {
 	return cmd
 }
 
-// keepConnections has c use its connections again, so many at a time, until done is called.
-func (c *apiClient) keepConnections(n int) (done func()) {
-	t := &http.Transport{MaxIdleConnsPerHost: n}
-	if own, ok := c.http.Transport.(*http.Transport); ok {
-		t.DialContext = own.DialContext
-	}
-	c.http = &http.Client{Transport: t}
-	return t.CloseIdleConnections
-}
-
 // importing is an import under way.
 type importing struct {
 	api  *apiClient

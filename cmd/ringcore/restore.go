@@ -112,6 +112,7 @@ func (a *app) restore(ctx context.Context, chain backup.Chain, f *backupFlags) e
 	if err != nil {
 		return err
 	}
+	defer api.keepConnections(f.parallel)()
 	var view admin.BackupView
 	if err := api.get(ctx, "/v1/backup", nil, &view); err != nil {
 		return err
