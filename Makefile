@@ -7,7 +7,7 @@ GO ?= go
 GOLANGCI_LINT ?= golangci-lint
 FUZZTIME ?= 10s
 
-.PHONY: help build test race lint floors outside upgrade bench bench-storage bench-start bench-big bench-list bench-transfers bench-overload bench-peers bench-resp bench-guard bench-growth anti-entropy soak-crash soak-faults soak-restarts soak-outages soak-nodes soak-topology soak-transfers soak-model soak-1754 claim-table flips topology browser newcomer demo docs man dist deb fmt vet cover fuzz clean
+.PHONY: help build test race lint floors outside upgrade bench bench-storage bench-start bench-big bench-list bench-backup bench-transfers bench-overload bench-peers bench-resp bench-guard bench-growth anti-entropy soak-crash soak-faults soak-restarts soak-outages soak-nodes soak-topology soak-transfers soak-model soak-1754 claim-table flips topology browser newcomer demo docs man dist deb fmt vet cover fuzz clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -54,6 +54,9 @@ bench-start: ## start after kill -9: a gigabyte of state and a full log; 1,024 p
 bench-big: ## ten million records on a node, then a tenth of them; RECORDS=10000000 WAIT=600 SOFT=1 DIR=…
 	$(if $(DIR),TMPDIR=$(DIR) )SOFT=$(SOFT) RINGCORE_BENCH_BIG=$(or $(RECORDS),10000000) RINGCORE_BENCH_WAIT=$(or $(WAIT),600) \
 		$(GO) test -count=1 -timeout 120m -run '^TestBigBench$$' -v ./cmd/ringcore/
+
+bench-backup: ## three nodes backed up without load and under it, what has changed since, and restored into two; RECORDS=300000 SOFT=1 DIR=…
+	$(if $(DIR),TMPDIR=$(DIR) )SOFT=$(SOFT) RINGCORE_BENCH_BACKUP=$(or $(RECORDS),300000) $(GO) test -count=1 -timeout 60m -run '^TestBackupBench$$' -v ./cmd/ringcore/
 
 bench-list: ## a million keys listed through the Go client and HTTP, and the memory of both ends; RECORDS=1000000 SOFT=1
 	SOFT=$(SOFT) RINGCORE_BENCH_LIST=$(or $(RECORDS),1000000) $(GO) test -count=1 -timeout 30m -run '^TestListBench$$' -v ./cmd/ringcore/

@@ -22,6 +22,11 @@ type (
 	// Superseder says when a Merger's record hides what a new write brings.
 	Superseder = vnodes.Superseder
 
+	// Placer tells where a record belongs whose key is not that of its commands: for backups.
+	Placer = vnodes.Placer
+	// Restorer says what a record of a backup is to say under its new stamp.
+	Restorer = vnodes.Restorer
+
 	// Opener is a hook: the vnode begins to serve.
 	Opener = vnodes.Opener
 	// HandoffStarter is a hook: the vnode's state is about to move; it may refuse for now.

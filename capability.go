@@ -58,7 +58,7 @@ func (c *core) capability(name string) int {
 // capabilities are what this node can do: what the core can, what c adds, and of each no
 // more than c holds it to.
 func (c *Config) capabilities() ([]Capability, error) {
-	all := append([]Capability{metadata.Metadata()}, c.Capabilities...)
+	all := append([]Capability{metadata.Metadata(), {Name: backupCapability, Newest: 1}}, c.Capabilities...)
 	held := maps.Clone(c.Hold)
 	for i := range all {
 		k := &all[i]

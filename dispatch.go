@@ -99,7 +99,7 @@ func (h streams) ServeStream(ctx context.Context, s *dataplane.Stream) {
 	if h.c.n.outdated.Load() {
 		return
 	}
-	if first.Op == wire.OpCover {
+	if first.Op == wire.OpCover || first.Op == wire.OpFold {
 		h.c.router.ServeStream(ctx, s, first)
 		return
 	}

@@ -100,7 +100,7 @@ func (a *api) routes() []route {
 		{"POST", "/v1/node/drain", "this node hands leadership and coordination over, before a stop", a.postDrain(true)},
 		{"POST", "/v1/node/resume", "this node takes part again", a.postDrain(false)},
 	}
-	return append(append(routes, a.planRoutes()...), a.insightRoutes()...)
+	return append(append(append(routes, a.planRoutes()...), a.insightRoutes()...), a.backupRoutes()...)
 }
 
 // kvRoutes mounts kv. The lines without a handler are for the index page.

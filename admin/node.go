@@ -18,6 +18,7 @@ type Node interface {
 	Insights
 	Signals
 	Logs
+	Backups
 }
 
 // Views read. They answer from what this node knows, without asking raft.

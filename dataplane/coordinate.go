@@ -94,6 +94,9 @@ func (o *operation) write(me int) {
 		Kind: wire.KindRequest, Op: wire.OpEffect, Service: o.service, Partition: uint16(o.part),
 		Flags: wire.FlagFresh, Gen: uint64(o.ring.Gen(o.part)), Epoch: uint64(o.ring.Epoch),
 	}
+	if o.call.Flags&wire.CallRestore != 0 {
+		w.fresh.Flags = 0 // what a replica has that is newer is no reason to stamp them again: it merges
+	}
 	w.req = wire.Request{
 		Op: wire.OpCommand, Service: o.service, Partition: uint16(o.part), Gen: w.fresh.Gen, Epoch: w.fresh.Epoch,
 		Flags: o.flags & wire.FlagHeld, Call: o.call, Deadline: o.deadline, Caller: o, Above: o.above, Done: w.ranHere,

@@ -52,6 +52,7 @@ type coverage struct {
 	n       int
 	r1      wire.Quorum
 	body    []byte
+	fold    bool                                                  // the vnodes' records are asked for, not what their service makes of them
 	merge   func(body []byte, a, b *wire.Item) (wire.Item, error) // nil: the newest wins
 	hints   map[ring.Partition][]coverPart                        // kept when the query began
 

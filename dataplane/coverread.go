@@ -103,7 +103,7 @@ func (a *coverRead) read(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	call := wire.CoverCall{
-		Service: a.c.service, Partition: uint16(a.p), Gen: uint64(a.ring.Gen(a.p)), Epoch: uint64(a.ring.Epoch), Body: a.c.body,
+		Service: a.c.service, Fold: a.c.fold, Partition: uint16(a.p), Gen: uint64(a.ring.Gen(a.p)), Epoch: uint64(a.ring.Epoch), Body: a.c.body,
 	}
 	if a.at.begun {
 		call.After = slices.Clone(a.at.key)

@@ -12,12 +12,12 @@ import (
 // chunkSize is how many bytes of items make a chunk; one item may go past it.
 const chunkSize = 64 << 10
 
-// ServeStream answers an OpCover of another node with this node's part of one
+// ServeStream answers an OpCover or OpFold of another node with this node's part of one
 // partition. It returns when the answer is written, the stream breaks, or the
 // request's deadline passes; the stream is the caller's to close.
 func (r *Router) ServeStream(ctx context.Context, s FrameStream, first wire.Frame) {
 	h := wire.Header{
-		Kind: wire.KindChunk, Op: wire.OpCover, ID: first.ID, Service: first.Service, Partition: first.Partition,
+		Kind: wire.KindChunk, Op: first.Op, ID: first.ID, Service: first.Service, Partition: first.Partition,
 		Epoch: uint64(r.rings.Ring().Epoch),
 	}
 	if first.TimeoutMS > 0 {
@@ -45,7 +45,7 @@ func (r *Router) streamItems(ctx context.Context, s FrameStream, h wire.Header, 
 	switch {
 	case err != nil:
 		return wire.Errorf(wire.BadRequest, "%v", err)
-	case first.Op != wire.OpCover:
+	case first.Op != wire.OpCover && first.Op != wire.OpFold:
 		return wire.Errorf(wire.BadRequest, "operation %d is no coverage query", first.Op)
 	case int(first.Partition) >= r.rings.Ring().Q():
 		return wire.Errorf(wire.BadRequest, "there is no partition %d", first.Partition)

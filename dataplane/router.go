@@ -243,8 +243,9 @@ func (r *Router) do(o *operation) {
 	o.info = info
 	props := r.buckets(o.call.Bucket)
 	props.Fill(&o.call, o.op == wire.OpQuery)
+	restores := o.call.Flags&wire.CallRestore != 0
 	if o.op == wire.OpCommand {
-		o.blind = info.Blind != nil && info.Blind(o.call.Body)
+		o.blind = restores || info.Blind != nil && info.Blind(o.call.Body)
 		if o.blind && o.waited {
 			// Its sender may have had it run elsewhere, and others may have written since: under a
 			// new stamp it would replace that. A sender that still waits tries again.
@@ -258,7 +259,9 @@ func (r *Router) do(o *operation) {
 	if o.deadline.IsZero() {
 		o.deadline = time.Now().Add(r.timeout)
 	}
-	o.part = ring.Locate(ring.HashKey(o.call.Bucket, o.call.Key), r.rings.Ring().Q())
+	if !restores {
+		o.part = ring.Locate(ring.HashKey(o.call.Bucket, o.call.Key), r.rings.Ring().Q())
+	}
 	o.plan()
 }
 

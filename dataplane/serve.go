@@ -52,11 +52,15 @@ func (r *Router) serveCall(in inbound) {
 	if in.from == "" {
 		in.Flags &^= wire.FlagFallback
 	}
+	if c.Flags&wire.CallRestore != 0 && (in.from == "" || in.Op != wire.OpCommand || int(in.Partition) >= r.rings.Ring().Q()) {
+		r.refuse(in.reply, errors.New("only nodes of the cluster may restore records"))
+		return
+	}
 	if !in.deadline.IsZero() {
 		in.deadline = early(in.deadline)
 	}
 	r.do(&operation{
-		r: r, op: in.Op, service: in.Service, call: c, flags: in.Flags,
+		r: r, op: in.Op, service: in.Service, call: c, part: ring.Partition(in.Partition), flags: in.Flags,
 		deadline: in.deadline, waited: in.waited, origin: in.origin, done: in.reply, from: in.from, epoch: ring.Epoch(in.Epoch),
 	})
 }

@@ -83,6 +83,9 @@ func (r *Router) newRemoteSource(ctx context.Context, node ring.NodeID, c *wire.
 		Kind: wire.KindRequest, Op: wire.OpCover, ID: 1, Service: c.Service, Partition: c.Partition,
 		Gen: c.Gen, Epoch: c.Epoch,
 	}
+	if c.Fold {
+		h.Op = wire.OpFold
+	}
 	if end, ok := ctx.Deadline(); ok {
 		h.SetTimeout(time.Until(end))
 	}

@@ -9,7 +9,7 @@ import (
 	"github.com/ringcore/ringcore/metadata/ring"
 )
 
-// Cover runs one vnode's part of a coverage query: emit is called with its items
+// Cover runs one vnode's part of a coverage query, or of a fold: emit is called with its items
 // in key order, tombstones included, from the calling goroutine.
 func (m *Manager) Cover(ctx context.Context, c *wire.CoverCall, emit func(*wire.Item) error) error {
 	svc := m.services[c.Service]
@@ -17,28 +17,32 @@ func (m *Manager) Cover(ctx context.Context, c *wire.CoverCall, emit func(*wire.
 		return wire.Errorf(wire.BadRequest, "unknown service or partition")
 	}
 	coverer, ok := svc.proto.(Coverer)
-	if !ok {
+	if !ok && !c.Fold {
 		return wire.Errorf(wire.BadRequest, "service %s answers no coverage queries", svc.Name)
 	}
 	v, err := m.coverSource(ctx, svc, c)
 	if err != nil {
 		return err
 	}
-	if c.For == "" {
-		coverer = (*v.user.Load()).(Coverer)
-	}
 	tx := &Tx{m: v.m, partition: v.id.partition, store: v.store, stop: ctx.Err}
-	_, err = v.call(func() ([]byte, error) {
-		return nil, coverer.Cover(tx, c.Body, func(it Item) error {
-			if len(c.After) > 0 && bytes.Compare(it.Key, c.After) <= 0 {
-				return nil
-			}
-			if err := ctx.Err(); err != nil {
-				return err
-			}
-			return emit(&it)
+	if c.Fold {
+		err = v.fold(ctx, c, emit)
+	} else {
+		if c.For == "" {
+			coverer = (*v.user.Load()).(Coverer)
+		}
+		_, err = v.call(func() ([]byte, error) {
+			return nil, coverer.Cover(tx, c.Body, func(it Item) error {
+				if len(c.After) > 0 && bytes.Compare(it.Key, c.After) <= 0 {
+					return nil
+				}
+				if err := ctx.Err(); err != nil {
+					return err
+				}
+				return emit(&it)
+			})
 		})
-	})
+	}
 	switch g := v.gate.Load(); {
 	case tx.err != nil && !errors.Is(tx.err, ErrClosed):
 		return asError(tx.err)

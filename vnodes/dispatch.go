@@ -20,6 +20,15 @@ func (m *Manager) Service(id uint32) (wire.ServiceInfo, bool) {
 	return svc.infoOn(m.rings.Ring()), true
 }
 
+// Services describes all that are registered here.
+func (m *Manager) Services() []wire.ServiceInfo {
+	var all []wire.ServiceInfo
+	for _, svc := range m.services {
+		all = append(all, svc.infoOn(m.rings.Ring()))
+	}
+	return all
+}
+
 // Resolve makes one reply of several replicas' replies to query q.
 func (m *Manager) Resolve(id uint32, p ring.Partition, q []byte, replies [][]byte) ([]byte, error) {
 	svc := m.services[id]

@@ -46,6 +46,7 @@ type Manager struct {
 	faults   *faults
 	repairNo atomic.Uint64 // tells the drivers of repairs apart
 	compares *compares
+	moments  atomic.Int64 // bytes that folds keep; see moment
 
 	holders  *holders
 	born     time.Time     // beats count from here, on the monotonic clock

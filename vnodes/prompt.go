@@ -42,7 +42,7 @@ func (v *vnode) promptly(r *wire.Request) bool {
 	case wire.OpEffect:
 		return true
 	case wire.OpCommand:
-		return v.svc.promptly(r.Call.Body) && v.m.clock.prompt()
+		return r.Call.Flags&wire.CallRestore == 0 && v.svc.promptly(r.Call.Body) && v.m.clock.prompt()
 	}
 	return false
 }

@@ -49,7 +49,8 @@ func (v *vnode) handle(r *wire.Request) {
 
 // command runs one command, hands out its effect, and answers when it is durable here.
 func (v *vnode) command(r *wire.Request) {
-	reads := v.svc.reads(r.Call.Body)
+	restores := r.Call.Flags&wire.CallRestore != 0
+	reads := !restores && v.svc.reads(r.Call.Body)
 	if err := v.writable("the command was not run"); err != nil {
 		v.m.failErr(r, err)
 		return
@@ -71,7 +72,11 @@ func (v *vnode) command(r *wire.Request) {
 		partial: v.id.fallback != "", rename: v.m.actor, stamp: x.stamp, scratch: &v.scratch,
 		writes: x.write[:0], replaced: x.replaced[:0],
 	}
-	err := x.run()
+	run := x.run
+	if restores {
+		run = x.restore
+	}
+	err := run()
 	if errors.Is(err, errPanicked) {
 		defer v.renew() // its fields may be half changed; its records are as they were
 	} else if x.tx.err != nil {

@@ -51,6 +51,7 @@ func newService(s Service, q int) (*service, error) {
 	if svc.items != nil {
 		svc.info.MergeItems = svc.mergeItems
 	}
+	svc.info.MergeFold = svc.mergeFold
 	return svc, nil
 }
 

@@ -40,6 +40,9 @@ func (t *tail) give(keys map[string]struct{}) {
 // transfer that begins in between finds the writes among what it waits for to be
 // durable. Worker only.
 func (v *vnode) append(writes []Write, done func(error)) {
+	if len(v.moments) > 0 {
+		v.keepMoments(writes)
+	}
 	v.store.Append(writes, done)
 	v.tailMu.Lock()
 	defer v.tailMu.Unlock()

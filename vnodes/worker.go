@@ -57,6 +57,8 @@ type vnode struct {
 	still   stillness     // the watch's, see watchWorkers
 	meter   meter
 
+	moments []*moment // worker only: the folds that are to see the records as they were
+
 	scratch []byte // worker only, like the next three: of the record that is looked at
 	held    []*wire.Request
 	expiry  *time.Timer // wakes the worker at the first deadline among held

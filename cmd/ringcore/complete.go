@@ -28,7 +28,7 @@ func completeMembers(a *app, cmd *cobra.Command) {
 	}
 	cmd.ValidArgsFunction = func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 		if len(args) >= len(places) || (places[len(args)] != "NODE" && places[len(args)] != "OLD" && places[len(args)] != "NEW") {
-			return nil, filesIf(len(args) < len(places) && places[len(args)] == "FILE")
+			return nil, filesIf(len(args) < len(places) && (places[len(args)] == "FILE" || places[len(args)] == "DIR"))
 		}
 		return a.memberNames(cmd, args), cobra.ShellCompDirectiveNoFileComp
 	}

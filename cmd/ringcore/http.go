@@ -66,6 +66,16 @@ func (a *app) api() (*apiClient, error) {
 	return c, nil
 }
 
+// keepConnections has c use its connections again, so many at a time, until done is called.
+func (c *apiClient) keepConnections(n int) (done func()) {
+	t := &http.Transport{MaxIdleConnsPerHost: n}
+	if own, ok := c.http.Transport.(*http.Transport); ok {
+		t.DialContext = own.DialContext
+	}
+	c.http = &http.Client{Transport: t}
+	return t.CloseIdleConnections
+}
+
 // share is the time that a node is given for a request, a little less than the
 // client waits, so that it is the node that says what is missing.
 func (c *apiClient) share() string { return (c.timeout * 9 / 10).String() }
@@ -160,7 +170,7 @@ func (c *apiClient) sendTo(ctx context.Context, endpoint string, r request) (*ht
 		return nil, fmt.Errorf("make the request: %w", err)
 	}
 	maps.Copy(req.Header, r.header)
-	if len(r.body) > 0 && r.method == http.MethodPost {
+	if len(r.body) > 0 && r.method == http.MethodPost && req.Header.Get("Content-Type") == "" {
 		req.Header.Set("Content-Type", "application/json")
 	}
 	res, err := c.http.Do(req)

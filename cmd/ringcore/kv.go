@@ -31,7 +31,7 @@ type kvFlags struct {
 func (a *app) kvCommand() *cobra.Command {
 	f := &kvFlags{}
 	g := group("kv", "Read and write keys",
-		a.kvPut(f), a.kvGet(f), a.kvDelete(f), a.kvList(f, "keys"), a.kvList(f, "values"), a.kvClear(f), a.kvProps(f))
+		a.kvPut(f), a.kvGet(f), a.kvDelete(f), a.kvList(f, "keys"), a.kvList(f, "values"), a.kvClear(f), a.kvProps(f), a.kvExport(f), a.kvImport(f))
 	g.PersistentFlags().StringVarP(&f.bucket, "bucket", "b", "default", "bucket")
 	a.completeBucketFlag(g)
 	return g

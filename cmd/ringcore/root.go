@@ -72,6 +72,7 @@ func (a *app) rootCommand() *cobra.Command {
 		a.startCommand(), a.devCommand(), a.recoverCommand(), a.configCommand(),
 		a.pingCommand(), a.kvCommand(), a.clusterCommand(), a.ringCommand(), a.nodeCommand(), a.transfersCommand(),
 		a.repairCommand(), a.repairsCommand(),
+		a.backupCommand(), a.restoreCommand(),
 		a.checkCommand(), a.debugCommand(),
 		a.bucketCommand(), a.topCommand(),
 		a.benchCommand(), a.versionCommand(), a.docsCommand(),

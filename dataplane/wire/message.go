@@ -39,6 +39,7 @@ const (
 	OpHandoff Op = 32 // body JSON, then chunks; see vnodes
 	OpPull    Op = 33 // ask a replica to send its records of a partition; see vnodes
 	OpHolds   Op = 34 // a node keeps hints for another one: body JSON; see vnodes
+	OpFold    Op = 42 // as OpCover, but the vnode's records as they are, whatever its service; see vnodes
 	OpCompare Op = 40 // compare a partition's records of one service with another replica's; see vnodes
 	OpKeeps   Op = 41 // for which partitions does this node keep writes of others that are on their way: body and reply JSON
 
@@ -96,6 +97,10 @@ const (
 	CallBlind  CallFlags = 1 << 0 // the caller knows that the command does not read what it replaces; checked by the service
 	CallSloppy CallFlags = 1 << 1 // fallbacks count
 	CallStrict CallFlags = 1 << 2 // only slots count
+
+	// CallRestore says that the body is records of a backup, and that the request's
+	// partition is theirs, whatever bucket and key say. Only nodes may ask for that.
+	CallRestore CallFlags = 1 << 7
 )
 
 // ErrBody reports a message body that does not parse.

@@ -60,10 +60,12 @@ type ServiceInfo struct {
 	// in answer to the coverage query body; nil if the newest stamp wins. The result may
 	// share the memory of both.
 	MergeItems func(body []byte, a, b *Item) (Item, error)
+	// MergeFold is the same for an OpFold.
+	MergeFold func(body []byte, a, b *Item) (Item, error)
 }
 
-// CoverCall asks one vnode for its part of a coverage query. It is the body of
-// an OpCover on a stream connection, after the header's service, partition, gen.
+// CoverCall asks one vnode for its part of a coverage query, or of a fold. It is the body of
+// an OpCover or OpFold on a stream connection, after the header's service, partition, gen.
 //
 //	u8 len, for | uvarint len, after | rest: body
 type CoverCall struct {
@@ -71,6 +73,7 @@ type CoverCall struct {
 	Partition uint16
 	Gen       uint64
 	Epoch     uint64
+	Fold      bool   // the operation is OpFold
 	For       string // if set: the part that is kept as hints for this node, instead of the slot's own
 	After     []byte // resume behind this item key; nil from the start
 	Body      []byte // the service's own
@@ -86,7 +89,7 @@ func AppendCoverCall(dst []byte, c *CoverCall) []byte {
 
 // ParseCoverCall reads a CoverCall from a request's header and body, whose memory it shares.
 func ParseCoverCall(h *Header, b []byte) (CoverCall, error) {
-	c := CoverCall{Service: h.Service, Partition: h.Partition, Gen: h.Gen, Epoch: h.Epoch}
+	c := CoverCall{Service: h.Service, Partition: h.Partition, Gen: h.Gen, Epoch: h.Epoch, Fold: h.Op == OpFold}
 	if len(b) < 1 || len(b) < 1+int(b[0]) {
 		return c, ErrBody
 	}

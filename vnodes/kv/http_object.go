@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/ringcore/ringcore/dataplane/wire"
 	"github.com/ringcore/ringcore/vnodes/kv/codec"
@@ -19,13 +20,18 @@ const ContextHeader = "X-Ringcore-Context"
 func httpOptions(r *http.Request) (Options, error) {
 	q := r.URL.Query()
 	var o Options
-	var errs [7]error
+	var errs [8]error
 	o.R, errs[0] = wire.ParseQuorum(q.Get("r"))
 	o.W, errs[1] = wire.ParseQuorum(q.Get("w"))
 	o.PR, errs[2] = wire.ParseQuorum(q.Get("pr"))
 	o.PW, errs[3] = wire.ParseQuorum(q.Get("pw"))
 	o.Timeout, errs[4] = ParseTimeout(q.Get("timeout"))
 	o.Context, errs[6] = codec.ParseContext(r.Header.Get(ContextHeader))
+	if at := q.Get("expires"); at != "" {
+		if o.Expires, errs[7] = time.Parse(time.RFC3339, at); errs[7] != nil {
+			errs[7] = wire.Errorf(wire.BadRequest, "expires=%s is no time: write it as 2026-01-02T03:04:05Z", at)
+		}
+	}
 	if q.Has("sloppy") {
 		var sloppy bool
 		if sloppy, errs[5] = parseBool(q.Get("sloppy")); errs[5] == nil {

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/ringcore/ringcore/admin/problem"
 	"github.com/ringcore/ringcore/dataplane/wire"
@@ -106,6 +107,19 @@ func TestHTTPValues(t *testing.T) {
 	}
 	w.want("DELETE", "/v1/kv/b/a", "two")
 	w.problem("DELETE", "/v1/kv/b/a", "", 404, "not_found")
+}
+
+// A value goes away when its PUT has said.
+func TestHTTPExpires(t *testing.T) {
+	w := newWeb(t, 1)
+	at := time.Now().Add(time.Hour).UTC().Truncate(time.Second)
+	if res, _ := w.do("PUT", "/v1/kv/b/k?expires="+at.Format(time.RFC3339), "v"); res.StatusCode != http.StatusNoContent {
+		t.Fatalf("PUT: %s", res.Status)
+	}
+	if res, _ := w.do("GET", "/v1/kv/b/k", ""); res.Header.Get("Expires") != at.Format(http.TimeFormat) {
+		t.Errorf("it expires at %q", res.Header.Get("Expires"))
+	}
+	w.problem("PUT", "/v1/kv/b/k?expires=tomorrow", "v", 400, "bad_request")
 }
 
 // Any bytes may stand in a bucket or key.

@@ -42,6 +42,8 @@ var (
 	_ vnodes.Resolver        = vnode{}
 	_ vnodes.BlindCommander  = vnode{}
 	_ vnodes.PromptCommander = vnode{}
+	_ vnodes.Placer          = vnode{}
+	_ vnodes.Restorer        = vnode{}
 )
 
 // records is what the vnode needs of a *vnodes.Tx.
