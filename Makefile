@@ -117,8 +117,9 @@ browser: ## the web console in a headless Chromium, which is installed if it can
 demo: ## three nodes in one process, until Ctrl-C; data in ./ringcore-data
 	$(GO) run ./cmd/ringcore dev
 
-docs: ## docs/cli.md and docs/config.md anew, from the binary
+docs: ## docs/cli.md, docs/config.md, docs/http.md and admin/openapi.json anew, from the code
 	$(GO) run ./cmd/ringcore docs markdown docs
+	RINGCORE_WRITE_REFERENCE=1 $(GO) test -count=1 -run '^TestOpenAPIIsCurrent$$' ./admin/ >/dev/stderr
 
 man: ## manual pages in dist/man
 	$(GO) run ./cmd/ringcore docs man dist/man

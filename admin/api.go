@@ -80,6 +80,7 @@ func (a *api) routes() []route {
 		{"GET", "/livez", "200 while the process answers", a.getLive},
 		{"GET", "/readyz", "200 if this node serves, else 503 with the reasons", a.getReady},
 		{"GET", "/metrics", "Prometheus metrics", a.metrics.handler(a.log).ServeHTTP},
+		{"GET", "/v1/openapi.json", "this list for programs: OpenAPI 3.1, with all that goes in and comes out", a.getOpenAPI},
 		{"GET", "/v1/ring", "who holds which partition; the ETag is the epoch", a.getRing},
 		{"GET", "/v1/members", "the cluster's members", a.getMembers},
 		{"GET", "/v1/capabilities", "what members of different versions can do, and who holds the others back", a.getCapabilities},
