@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 )
 
 // apiDocument is what a node serves at /v1/openapi.json.
@@ -246,12 +245,12 @@ func (w *apiWalk) check(method, path string, res *http.Response, body []byte) er
 		return fmt.Errorf("the content type is %q", media)
 	case content.ItemSchema != nil:
 		for line := range strings.Lines(string(body)) {
-			if err := w.valid([]byte(line), content.ItemSchema); err != nil {
+			if err := w.doc.valid([]byte(line), content.ItemSchema); err != nil {
 				return err
 			}
 		}
 	case content.Schema != nil:
-		return w.valid(body, content.Schema)
+		return w.doc.valid(body, content.Schema)
 	}
 	return nil
 }
@@ -296,7 +295,7 @@ func (w *apiWalk) follow(n *Node, path, name string) (check func()) {
 			case "event":
 				event = value
 			case "data":
-				if err := w.valid([]byte(value), content.ItemSchema); err != nil {
+				if err := w.doc.valid([]byte(value), content.ItemSchema); err != nil {
 					w.t.Errorf("%s: %s: %v", path, value, err)
 				}
 				if event == name {
@@ -306,119 +305,4 @@ func (w *apiWalk) follow(n *Node, path, name string) (check func()) {
 		}
 		w.t.Errorf("%s ended without an event %s: %v", path, name, lines.Err())
 	}
-}
-
-// valid checks a document against a schema, and that nothing is there that the schema does not name.
-func (w *apiWalk) valid(doc []byte, schema map[string]any) error {
-	var v any
-	if err := json.Unmarshal(doc, &v); err != nil {
-		return fmt.Errorf("%q: %w", doc, err)
-	}
-	return w.matches("", v, schema)
-}
-
-// matches reports where v is not as the schema says. It knows the words of JSON Schema that
-// the document uses, and no others.
-func (w *apiWalk) matches(at string, v any, schema map[string]any) error {
-	for word, arg := range schema {
-		var err error
-		switch word {
-		case "$ref":
-			name := arg.(string)
-			of, ok := w.doc.Components.Schemas[name[strings.LastIndex(name, "/")+1:]]
-			if !ok {
-				return fmt.Errorf("%s: %s is not there", at, name)
-			}
-			err = w.matches(at, v, of)
-		case "oneOf":
-			n := 0
-			for _, of := range arg.([]any) {
-				if of := of.(map[string]any); w.matches(at, v, of) == nil {
-					n++
-				}
-			}
-			if n != 1 {
-				err = fmt.Errorf("%s: %v is %d of the types", at, v, n)
-			}
-		case "type":
-			err = w.hasType(at, v, schema)
-		case "enum":
-			if !slices.Contains(arg.([]any), v) {
-				err = fmt.Errorf("%s: %v is none of %v", at, v, arg)
-			}
-		case "minimum":
-			if n, ok := v.(float64); ok && n < arg.(float64) {
-				err = fmt.Errorf("%s: %v is below %v", at, v, arg)
-			}
-		case "maximum":
-			if n, ok := v.(float64); ok && n > arg.(float64) {
-				err = fmt.Errorf("%s: %v is above %v", at, v, arg)
-			}
-		case "format":
-			if _, timeErr := time.Parse(time.RFC3339Nano, fmt.Sprint(v)); v != nil && timeErr != nil {
-				err = fmt.Errorf("%s: %w", at, timeErr)
-			}
-		case "examples": // of the codes: all there are
-			if !slices.Contains(arg.([]any), v) {
-				err = fmt.Errorf("%s: %v is not listed", at, v)
-			}
-		case "description", "properties", "required", "items", "additionalProperties", "contentEncoding": // with the type
-		default:
-			err = fmt.Errorf("%s: the schema says %s, which this test does not know", at, word)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// hasType checks v against the schema's type, and what is in it.
-func (w *apiWalk) hasType(at string, v any, schema map[string]any) error {
-	kinds, ok := schema["type"].([]any)
-	if !ok {
-		kinds = []any{schema["type"]}
-	}
-	kind := map[string]string{"string": "string", "float64": "number", "bool": "boolean", "<nil>": "null", "[]interface {}": "array", "map[string]interface {}": "object"}[fmt.Sprintf("%T", v)]
-	if n, isNumber := v.(float64); isNumber && n == float64(int64(n)) && slices.Contains(kinds, any("integer")) {
-		kind = "integer"
-	}
-	if !slices.Contains(kinds, any(kind)) {
-		return fmt.Errorf("%s: %v is no %v", at, v, schema["type"])
-	}
-	switch v := v.(type) {
-	case []any:
-		for i, x := range v {
-			if err := w.matches(fmt.Sprintf("%s[%d]", at, i), x, schema["items"].(map[string]any)); err != nil {
-				return err
-			}
-		}
-	case map[string]any:
-		return w.hasFields(at, v, schema)
-	}
-	return nil
-}
-
-func (w *apiWalk) hasFields(at string, v, schema map[string]any) error {
-	properties, _ := schema["properties"].(map[string]any)
-	required, _ := schema["required"].([]any)
-	rest, isMap := schema["additionalProperties"].(map[string]any)
-	for _, name := range required {
-		if _, ok := v[name.(string)]; !ok {
-			return fmt.Errorf("%s: %v is missing", at, name)
-		}
-	}
-	for name, x := range v {
-		of, ok := properties[name].(map[string]any)
-		if !ok && !isMap {
-			return fmt.Errorf("%s: %s is not described", at, name)
-		}
-		if !ok {
-			of = rest
-		}
-		if err := w.matches(at+"."+name, x, of); err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -42,6 +43,28 @@ func TestOpenAPIIsCurrent(t *testing.T) {
 		if diff := cmp.Diff(strings.Split(string(have), "\n"), strings.Split(want, "\n")); diff != "" {
 			t.Errorf("%s is not what the routes say (run make docs):\n%s", file, diff)
 		}
+	}
+}
+
+// TestHTTPCodes: the codes that are HTTP's only are those that the source names, and docs/errors.md has them.
+func TestHTTPCodes(t *testing.T) {
+	source, err := os.ReadFile("guard.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	page, err := os.ReadFile(filepath.Join("..", "docs", "errors.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var named []string
+	for _, m := range regexp.MustCompile(`writeProblem\(w, [\w.]+, "(\w+)"`).FindAllStringSubmatch(string(source), -1) {
+		named = append(named, m[1])
+		if !strings.Contains(string(page), "| `"+m[1]+"` | 40") {
+			t.Errorf("errors.md lacks %s", m[1])
+		}
+	}
+	if slices.Sort(named); !slices.Equal(named, httpCodes) {
+		t.Errorf("the source has %v, openapi.json %v", named, httpCodes)
 	}
 }
 
