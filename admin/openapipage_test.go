@@ -18,6 +18,7 @@ and compares what comes with it.
 - **JSON** in and out, in snake_case; what identifies something is a string; times are RFC 3339. A request with a field that is not known is refused. Answers get further fields in newer versions: skip what you do not know.
 - **Errors** are ` + "`application/problem+json`" + ` with a stable ` + "`code`" + `, all of which are in [errors.md](errors.md). Every route can answer with one; only other answers are listed here.
 - **Limits**: a JSON body has up to 64 KiB, all bodies under way together 256 MiB; a body must arrive within a minute; 64 event streams, 2,048 connections.
+- **Traces**: a request with the header ` + "`traceparent`" + ` (W3C) is a part of that trace, on all nodes; see [operations.md](operations.md).
 - **Browsers**: writes from a page of another site are refused (` + "`cross_origin`" + `), and on loopback so are requests for another host's name (` + "`host`" + `).
 `
 
