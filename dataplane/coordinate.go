@@ -44,9 +44,9 @@ type write struct {
 	r      *Router
 	ring   *ring.Ring
 	k, me  int // slots, and this node's among them
-	part   ring.Partition
 	need   int // slots, or fallbacks too if sloppy
 	needPW int // slots
+	part   ring.Partition
 	sloppy bool
 	fresh  wire.Header // of an effect, but for its slot
 	until  time.Time
