@@ -77,7 +77,10 @@ func (b *traceBook) under(at [8]byte, depth int) string {
 	var lines []string
 	for _, s := range b.spans {
 		if s.parent == nil && at == [8]byte{} || s.parent != nil && s.parent.Span == at {
-			ended := strings.Trim(fmt.Sprint(s.codes), "[]")
+			ended := ""
+			if len(s.codes) > 0 {
+				ended = s.codes[0].String()
+			}
 			lines = append(lines, fmt.Sprintf("%s%s %s: %s\n%s", strings.Repeat("  ", depth), s.node, s.name, ended, b.under(s.trace.Span, depth+1)))
 		}
 	}
