@@ -34,12 +34,22 @@ func TestFigures(t *testing.T) {
 	if f := a.store.Figures(); f.Snapshots != 1 || f.Restores != 0 || b.store.Figures().Snapshots != 0 {
 		t.Errorf("after a snapshot: %+v", f)
 	}
-	a.kill()
-	leader := c.leader()
-	c.eventually("another leader's figures", func() bool {
-		f := leader.store.Figures()
-		return f.LeaderKnown && f.Elections > 0 && f.Unanswered > 0
-	})
+}
+
+// What raft tells its observers is counted, and goes no further.
+func TestObserve(t *testing.T) {
+	var c tally
+	for _, data := range []any{
+		raft.Candidate, raft.Candidate, raft.Leader, raft.LeaderObservation{LeaderID: "a"}, raft.LeaderObservation{},
+		raft.FailedHeartbeatObservation{PeerID: "b"}, raft.ResumedHeartbeatObservation{PeerID: "b"}, raft.PeerObservation{},
+	} {
+		if c.observe(&raft.Observation{Data: data}) {
+			t.Errorf("%+v is let through", data)
+		}
+	}
+	if c.elections.Load() != 2 || c.leaders.Load() != 1 || c.unanswered.Load() != 1 {
+		t.Errorf("%d elections, %d leaders, %d heartbeats", c.elections.Load(), c.leaders.Load(), c.unanswered.Load())
+	}
 }
 
 func TestTimes(t *testing.T) {

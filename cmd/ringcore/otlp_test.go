@@ -54,10 +54,11 @@ func TestStartExportsSpans(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	out, in := io.Pipe()
 	ended := make(chan int, 1)
+	dir := t.TempDir()
 	env := map[string]string{otelEndpoint: c.URL, otelHeaders: "authorization=Bearer%20x"}
 	go func() {
 		defer in.Close()
-		ended <- run(ctx, []string{"start", "--data-dir", t.TempDir(), "--name", "n7", "--addr", "127.0.0.1:0", "--http-addr", "127.0.0.1:0", "--gossip-addr", "127.0.0.1:0", "--resp-addr", "off", "--partitions", "8", "--log-level", "error"},
+		ended <- run(ctx, []string{"start", "--data-dir", dir, "--name", "n7", "--addr", "127.0.0.1:0", "--http-addr", "127.0.0.1:0", "--gossip-addr", "127.0.0.1:0", "--resp-addr", "off", "--partitions", "8", "--log-level", "error"},
 			streams{in: strings.NewReader(""), out: in, err: io.Discard}, func(name string) string { return env[name] })
 	}()
 	ready, err := bufio.NewReader(out).ReadString('\n')
