@@ -40,8 +40,12 @@ func TestFigures(t *testing.T) {
 func TestObserve(t *testing.T) {
 	var c tally
 	for _, data := range []any{
-		raft.Candidate, raft.Candidate, raft.Leader, raft.LeaderObservation{LeaderID: "a"}, raft.LeaderObservation{},
-		raft.FailedHeartbeatObservation{PeerID: "b"}, raft.ResumedHeartbeatObservation{PeerID: "b"}, raft.PeerObservation{},
+		raft.Candidate, raft.Candidate, raft.Leader,
+		raft.LeaderObservation{LeaderID: "a"},
+		raft.LeaderObservation{},
+		raft.FailedHeartbeatObservation{PeerID: "b"},
+		raft.ResumedHeartbeatObservation{PeerID: "b"},
+		raft.PeerObservation{},
 	} {
 		if c.observe(&raft.Observation{Data: data}) {
 			t.Errorf("%+v is let through", data)
