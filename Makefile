@@ -123,9 +123,9 @@ newcomer: ## from a fresh clone to the first put, and to an own vnode, by the RE
 demo: ## three nodes in one process, until Ctrl-C; data in ./ringcore-data
 	$(GO) run ./cmd/ringcore dev
 
-docs: ## docs/cli.md, docs/config.md and the tables of docs/wire.md anew, from the code
+docs: ## docs/cli.md, config.md, http.md, the tables of wire.md and admin/openapi.json anew, from the code
 	$(GO) run ./cmd/ringcore docs markdown docs
-	RINGCORE_WRITE_REFERENCE=1 $(GO) test -count=1 -run '^TestWirePage$$' ./dataplane/wire/ >/dev/stderr
+	RINGCORE_WRITE_REFERENCE=1 $(GO) test -count=1 -run '^(TestWirePage|TestOpenAPIIsCurrent)$$' ./dataplane/wire/ ./admin/ >/dev/stderr
 
 man: ## manual pages in dist/man
 	$(GO) run ./cmd/ringcore docs man dist/man

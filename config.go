@@ -71,6 +71,11 @@ type Config struct {
 	WithoutKV bool         // leaves out the key/value service and its doors
 	Logger    *slog.Logger // slog.Default() if nil
 
+	// Tracer is told what the node does for requests that are traced, and of handoffs. A trace
+	// comes in by the header traceparent of HTTP, with a Go client's request, or by WithTrace, and
+	// goes on to all nodes that take part. Nothing is traced, at no cost, if nil.
+	Tracer Tracer
+
 	// Now is the wall clock from which stamps are made; time.Now if nil. For tests: a node
 	// whose clock is wrong must do no harm.
 	Now func() time.Time

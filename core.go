@@ -120,7 +120,7 @@ func (c *core) open(first *metadata.State) error {
 	c.router = dataplane.NewRouter(dataplane.RouterConfig{
 		Self: c.self.ID, Rings: rings{c}, Local: c.vnodes, Peers: c.peers, Up: c.live.MaybeUp, Held: c.vnodes.Held, Buckets: c.bucket, Logger: c.n.log,
 		Members: func() []ring.NodeID { return append(c.others(), c.self.ID) },
-		Repairs: c.vnodes, Draining: c.isDraining, Cork: c.cork,
+		Repairs: c.vnodes, Draining: c.isDraining, Cork: c.cork, Tracer: c.n.cfg.Tracer,
 	})
 	c.tasks.Go(c.keepInTouch)
 	c.tasks.Go(c.watchState)
@@ -169,7 +169,7 @@ func (c *core) openVnodes(dir string, fresh bool) error {
 		Services: services, Rings: rings{c}, Transfers: transfers{c}, Dialer: dialer{c}, Up: c.live.MaybeUp, UpChanged: c.live.Changed,
 		Logger: c.n.log, AcceptLoss: c.n.cfg.AcceptLoss, HintBytes: c.n.cfg.HintBytes,
 		Now: c.clocks.Now, DiskLow: low, DiskCritical: critical, Floors: floors{c}, Capability: c.capability, CompareEvery: c.n.cfg.CompareEvery, FloorAge: c.n.cfg.floorAge,
-		Failpoint: c.n.cfg.Failpoint, Rates: c.rates, Cork: c.cork,
+		Failpoint: c.n.cfg.Failpoint, Rates: c.rates, Cork: c.cork, Tracer: c.n.cfg.Tracer,
 	})
 	if err != nil {
 		return fmt.Errorf("open the vnodes: %w", err)

@@ -55,7 +55,7 @@ func (d *doors) serve(n *Node) {
 		if store != nil {
 			kvHandler = store.HTTPHandler()
 		}
-		h := admin.Handler(view{n}, kvHandler, admin.Options{Pprof: loopback(n.cfg.HTTPAddr), Loopback: loopback(n.cfg.HTTPAddr), Logger: n.log})
+		h := admin.Handler(view{n}, kvHandler, admin.Options{Pprof: loopback(n.cfg.HTTPAddr), Loopback: loopback(n.cfg.HTTPAddr), Logger: n.log, Tracer: n.cfg.Tracer})
 		d.http = admin.Serve(d.httpLn, h, n.log)
 	}
 	if d.respLn != nil {

@@ -268,6 +268,8 @@ func (v view) Metrics() []admin.Metric {
 		gauge("hint_stores", "Slots of other nodes for which this node keeps hints.", float64(c.vnodes.Holding())),
 		gauge("transfers_driven", "Transfers, hint deliveries and clean-ups that this node drives.", float64(len(c.vnodes.Progress()))),
 	}
+	metrics = append(metrics, raftMetrics(new(c.meta.Figures()))...)
+	metrics = append(metrics, gossipMetrics(new(c.gossip.Figures()))...)
 	metrics = append(metrics, c.requestMetrics()...)
 	metrics = append(metrics, c.storageMetrics()...)
 	metrics = append(metrics, loadMetrics(new(c.vnodes.Load()))...)

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/ringcore/ringcore/admin/console"
+	"github.com/ringcore/ringcore/dataplane/wire"
 )
 
 // Options of a Handler.
@@ -21,6 +22,8 @@ type Options struct {
 	// Loopback refuses requests for other hosts than this machine. Set it if the listener
 	// is bound to loopback.
 	Loopback bool
+
+	Tracer wire.Tracer // is told of requests; nothing is traced if nil
 
 	MaxBodies int64 // bytes that the bodies of all requests may take up at a time; 256 MiB if 0
 }
@@ -35,7 +38,8 @@ type api struct {
 	index   string
 	console *console.Console
 
-	loopback bool // see Options
+	loopback bool // see Options, like the next
+	tracer   wire.Tracer
 }
 
 // route is one line of the routing table.
@@ -53,7 +57,7 @@ func Handler(n Node, kv http.Handler, opts Options) http.Handler {
 	if log == nil {
 		log = slog.Default()
 	}
-	a := &api{node: n, log: log, metrics: newMetrics(n), streams: make(chan struct{}, maxStreams), console: console.New(), loopback: opts.Loopback}
+	a := &api{node: n, log: log, metrics: newMetrics(n), streams: make(chan struct{}, maxStreams), console: console.New(), loopback: opts.Loopback, tracer: opts.Tracer}
 	a.bodies.limit = cmp.Or(opts.MaxBodies, defaultBodies)
 	routes := a.routes()
 	if kv != nil {
@@ -80,6 +84,7 @@ func (a *api) routes() []route {
 		{"GET", "/livez", "200 while the process answers", a.getLive},
 		{"GET", "/readyz", "200 if this node serves, else 503 with the reasons", a.getReady},
 		{"GET", "/metrics", "Prometheus metrics", a.metrics.handler(a.log).ServeHTTP},
+		{"GET", "/v1/openapi.json", "this list for programs: OpenAPI 3.1, with all that goes in and comes out", a.getOpenAPI},
 		{"GET", "/v1/ring", "who holds which partition; the ETag is the epoch", a.getRing},
 		{"GET", "/v1/members", "the cluster's members", a.getMembers},
 		{"GET", "/v1/capabilities", "what members of different versions can do, and who holds the others back", a.getCapabilities},
@@ -103,10 +108,13 @@ func (a *api) routes() []route {
 	return append(append(append(routes, a.planRoutes()...), a.insightRoutes()...), a.backupRoutes()...)
 }
 
+// kvMount is where package kv serves keys and buckets.
+const kvMount = "/v1/kv/"
+
 // kvRoutes mounts kv. The lines without a handler are for the index page.
 func kvRoutes(kv http.Handler) []route {
 	return []route{
-		{"", "/v1/kv/", "", kv.ServeHTTP},
+		{"", kvMount, "", kv.ServeHTTP},
 		{"GET", "/v1/ping", "?key=K: which vnode answers", kv.ServeHTTP},
 		{"PUT", "/v1/kv/{bucket}/{key}", "the body is the value", nil},
 		{"GET", "/v1/kv/{bucket}/{key}", "the value; 404 when missing", nil},

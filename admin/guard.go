@@ -53,6 +53,12 @@ func (a *api) guard(mux *http.ServeMux) http.Handler {
 				defer body.release()
 			}
 		}
+		if a.tracer != nil {
+			_, pattern := mux.Handler(r)
+			traced, end := a.trace(r, pattern)
+			r = traced
+			defer func() { end(rec.status) }()
+		}
 		handler.ServeHTTP(rec, r)
 		_, pattern := mux.Handler(r)
 		if pattern == "" {

@@ -37,7 +37,7 @@ type NodeLoad struct {
 	Open       int          `json:"open"`     // vnodes that have been used since the start
 	Unopened   int          `json:"unopened"` // slots whose files are not open: their records are not counted
 	Queue      int          `json:"queue"`    // requests and tasks that wait for a vnode
-	Deepest    int          `json:"deepest"`  // ... for one and the same
+	Deepest    int          `json:"deepest"`  // that wait for one and the same vnode, at most
 	Busy       int          `json:"busy"`     // vnodes that have been with one request for too long
 	Records    int64        `json:"records"`  // tombstones included
 	Bytes      int64        `json:"bytes"`    // of their keys and values

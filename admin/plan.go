@@ -26,10 +26,10 @@ type ChangeRequest struct {
 	Kind     string  `json:"-"`                  // the last part of the path: leave, down, replace, set …
 	Node     string  `json:"node,omitempty"`     // name or id, like those that follow
 	Old      string  `json:"old,omitempty"`      // of replace and force-replace: who goes
-	New      string  `json:"new,omitempty"`      // ... and who gets its places
+	New      string  `json:"new,omitempty"`      // of those two: who gets its places
 	Weight   *int    `json:"weight,omitempty"`   // of set, which takes one of these three
-	Zone     *string `json:"zone,omitempty"`     //
-	Replicas *int    `json:"replicas,omitempty"` // of the whole cluster
+	Zone     *string `json:"zone,omitempty"`     // of set
+	Replicas *int    `json:"replicas,omitempty"` // of set: of the whole cluster
 
 	Partitions *int `json:"partitions,omitempty"` // always refused, with the reason
 	Commit     bool `json:"commit"`               // at once, not staged; a staged plan stays as it is
@@ -88,6 +88,16 @@ type PlannedTransfer struct {
 	Bytes      *int64 `json:"bytes"`
 }
 
+// commitRequest is the body of POST /v1/cluster/commit.
+type commitRequest struct {
+	Plan string `json:"plan"` // hash, as GET /v1/cluster/plan shows it
+}
+
+// cleared is the answer to DELETE /v1/cluster/plan.
+type cleared struct {
+	Cleared bool `json:"cleared"`
+}
+
 // staged is the answer to a change that was staged.
 type staged struct {
 	Committed bool   `json:"committed"`
@@ -103,7 +113,7 @@ func (a *api) planRoutes() []route {
 		{"POST", "/v1/cluster/replace", `{"old":"n2","new":"n4"}: n4 gets n2's places, and n2 leaves`, a.postChange("replace")},
 		{"POST", "/v1/cluster/force-remove", `{"node":"n2","stopped":true}: a lost member goes without handing off; "accept_loss":true if data goes with it`, a.postChange("force-remove")},
 		{"POST", "/v1/cluster/force-replace", `{"old":"n2","new":"n4","stopped":true}: likewise, and n4 gets its places`, a.postChange("force-replace")},
-		{"POST", "/v1/cluster/set", `{"node":"n2","weight":2}, {"node":"n2","zone":"b"} or {"replicas":3}`, a.postChange("set")},
+		{"POST", "/v1/cluster/set", `{"node":"n2","weight":2}, {"node":"n2","zone":"b"} or {"replicas":3}: sets one of these`, a.postChange("set")},
 		{"GET", "/v1/cluster/plan", "what the staged changes would do", a.getPlan},
 		{"DELETE", "/v1/cluster/plan", "forgets the staged changes", a.deletePlan},
 		{"POST", "/v1/cluster/commit", `{"plan":"hash"}: makes the staged changes`, a.postCommit},
@@ -187,13 +197,11 @@ func (a *api) deletePlan(w http.ResponseWriter, r *http.Request) {
 		problem.Write(w, r, err)
 		return
 	}
-	writeJSON(w, http.StatusOK, map[string]bool{"cleared": true})
+	writeJSON(w, http.StatusOK, cleared{true})
 }
 
 func (a *api) postCommit(w http.ResponseWriter, r *http.Request) {
-	var req struct {
-		Plan string `json:"plan"`
-	}
+	var req commitRequest
 	err := readJSON(w, r, &req)
 	switch {
 	case err != nil:

@@ -22,10 +22,10 @@ type Transferring interface {
 // is. A rate of -1 is no limit.
 type Limits struct {
 	In       int   `json:"in,omitempty"`        // transfers that a node receives at a time
-	Out      int   `json:"out,omitempty"`       // ... and sends
-	Pair     int   `json:"pair,omitempty"`      // ... between the same two nodes
+	Out      int   `json:"out,omitempty"`       // transfers that a node sends at a time
+	Pair     int   `json:"pair,omitempty"`      // transfers at a time between the same two nodes
 	BytesIn  int64 `json:"bytes_in,omitempty"`  // that a node receives in a second
-	BytesOut int64 `json:"bytes_out,omitempty"` // ... and sends
+	BytesOut int64 `json:"bytes_out,omitempty"` // that a node sends in a second
 }
 
 // LimitsRequest is the body of POST /v1/transfers/limits.

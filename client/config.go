@@ -7,7 +7,15 @@ import (
 	"net"
 	"slices"
 	"time"
+
+	"github.com/ringcore/ringcore/dataplane/wire"
 )
+
+// Trace names a span as W3C trace context does; ParseTrace reads it from a traceparent header.
+type Trace = wire.Trace
+
+// ParseTrace reads the HTTP header traceparent; nil if it is not well-formed.
+func ParseTrace(traceparent string) *Trace { return wire.ParseTrace(traceparent) }
 
 // Config says how a Client finds its cluster. Only Addrs is required.
 type Config struct {
@@ -19,6 +27,10 @@ type Config struct {
 	// NoBackoff returns ErrOverload at once. Else a request that a full queue refuses is tried
 	// again until its deadline, after waits that double and have a random part.
 	NoBackoff bool
+
+	// Trace tells of what a request is a part, by the context that it is made with: the span
+	// under which nodes put theirs. It is nil, or not sampled, for those that are not traced.
+	Trace func(ctx context.Context) *Trace
 
 	// Dial connects to a node; TCP if nil.
 	Dial func(ctx context.Context, addr string) (net.Conn, error)

@@ -51,6 +51,7 @@ type node struct {
 	conns   map[net.Conn]bool
 	seen    map[wire.Op]int
 	stopped bool
+	caps    []string      // that it says in its hello
 	mute    bool          // takes requests and answers none
 	slow    time.Duration // until it answers a command or query; others are answered meanwhile
 	drop    bool          // runs the next command and breaks the connection instead of answering
@@ -225,7 +226,10 @@ func (n *node) greet(nc net.Conn, r *bufio.Reader) bool {
 		return false
 	}
 	out := wire.Header{Kind: wire.KindHello}
-	body, _ := json.Marshal(wire.Hello{ClusterID: fakeCluster, NodeID: string(n.id), Versions: [2]int{1, 1}})
+	n.mu.Lock()
+	caps := n.caps
+	n.mu.Unlock()
+	body, _ := json.Marshal(wire.Hello{ClusterID: fakeCluster, NodeID: string(n.id), Versions: [2]int{1, 1}, Caps: caps})
 	switch {
 	case h.ClusterID != "" && h.ClusterID != fakeCluster:
 		out.Code, body = wire.WrongCluster, []byte("another cluster")

@@ -34,6 +34,7 @@ type link struct {
 	quiet  int           // how often the tender has found none in a row; its own
 
 	raw     syscall.RawConn // nil if nc is none of the system's
+	traces  bool            // the node reads traces
 	putOnce func(fd uintptr) bool
 	attempt []byte // putOnce writes it; theirs who writes, like the next
 	went    int

@@ -3,10 +3,12 @@ package client
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/ringcore/ringcore/dataplane/wire"
 	"github.com/ringcore/ringcore/metadata/ring"
 )
 
@@ -55,12 +57,13 @@ func (p *peer) connect(ctx context.Context, limit time.Time) (*link, error) {
 	if p.dialErr != nil && p.dialed.After(asked) {
 		return nil, fmt.Errorf("%w: %w", errUnsent, p.dialErr)
 	}
-	nc, _, err := p.client.dial(ctx, p.addr, p.client.clusterID(), p.id)
+	nc, hello, err := p.client.dial(ctx, p.addr, p.client.clusterID(), p.id)
 	p.dialed, p.dialErr = time.Now(), err
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errUnsent, err)
 	}
 	l := newLink(p.client, p, nc)
+	l.traces = slices.Contains(hello.Caps, wire.CapTrace)
 	if !p.client.start(l) {
 		_ = nc.Close()
 		return nil, fmt.Errorf("%w: %w", errUnsent, ErrClosed)

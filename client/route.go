@@ -120,6 +120,11 @@ func (c *Client) attempt(ctx context.Context, v *view, p *peer, partition ring.P
 		Gen: uint64(v.ring.Gen(partition)), Epoch: uint64(v.ring.Epoch),
 	}
 	h.SetTimeout(left)
+	if c.cfg.Trace != nil && l.traces {
+		if t := c.cfg.Trace(ctx); t.Sampled() {
+			h.Trace = t
+		}
+	}
 	var more *hedge
 	if r.op == wire.OpQuery && to != nil {
 		more = &hedge{v, partition, r, to}

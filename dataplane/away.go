@@ -38,9 +38,9 @@ func (p *peer) away() bool {
 
 // dial connects, and notes whether the node is absent. A dial that nobody has taken, as
 // behind a cut link, says nothing of the node; what a node says itself shows that it is there.
-func (p *peer) dial() (net.Conn, error) {
+func (p *peer) dial() (net.Conn, wire.Hello, error) {
 	taken := 0
-	c, err := p.own.dial(p.own.ctx, p.node, wire.ConnPeer, func() {
+	c, theirs, err := p.own.dial(p.own.ctx, p.node, wire.ConnPeer, func() {
 		taken = 1
 		p.mu.Lock()
 		defer p.mu.Unlock()
@@ -57,7 +57,7 @@ func (p *peer) dial() (net.Conn, error) {
 	case err == nil, answered, taken == 0:
 		p.absent = 0
 	}
-	return c, err
+	return c, theirs, err
 }
 
 // notAnswered notes that a dial was refused, or taken and not answered yet. mu is held.

@@ -44,9 +44,9 @@ type write struct {
 	r      *Router
 	ring   *ring.Ring
 	k, me  int // slots, and this node's among them
-	part   ring.Partition
 	need   int // slots, or fallbacks too if sloppy
 	needPW int // slots
+	part   ring.Partition
 	sloppy bool
 	fresh  wire.Header // of an effect, but for its slot
 	until  time.Time
@@ -105,7 +105,7 @@ func (o *operation) write(me int) {
 	if k > 1 {
 		w.req.OnEffect = w.spread
 	}
-	o.r.local.Dispatch(&w.req)
+	o.r.dispatch(&w.req, o.parent(), wire.SpanInside, "")
 }
 
 // spread sends the effect to the other slots. It runs in the vnode's worker.
@@ -133,10 +133,12 @@ func (w *write) spread(effect, reply []byte) {
 
 // send brings the effect to slot i.
 func (w *write) send(i int, node ring.NodeID, h wire.Header, until time.Time) {
-	w.r.peers.Send(node, h, w.effect, until, func(f wire.Frame, err error) {
+	done := func(f wire.Frame, err error) {
 		code, epoch, body := outcome(f, err)
 		w.replicated(i, node, code, epoch, body)
-	})
+	}
+	done = w.o.traced(&h, node, done)
+	w.r.peers.Send(node, h, w.effect, until, done)
 }
 
 // ranHere takes the answer of this node's own vnode.
@@ -417,11 +419,12 @@ func (w *write) hint(i int, node, keeper ring.NodeID) {
 	h := w.fresh
 	h.Slot, h.Flags = uint8(i), wire.FlagFallback
 	body := appendHint(nil, node, w.effect)
-	w.r.peers.Send(keeper, h, body, w.hintDeadline(), func(f wire.Frame, err error) {
+	done := w.o.traced(&h, keeper, func(f wire.Frame, err error) {
 		if code, _, _ := outcome(f, err); code != wire.OK {
 			w.keep(i, node)
 			return
 		}
 		w.hintEnds(i, hinted, keeper)
 	})
+	w.r.peers.Send(keeper, h, body, w.hintDeadline(), done)
 }

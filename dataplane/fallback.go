@@ -93,5 +93,5 @@ func (o *operation) standIn(call wire.Call) {
 	if o.op == wire.OpQuery {
 		req.Op = wire.OpRead
 	}
-	o.r.local.Dispatch(req)
+	o.r.dispatch(req, o.parent(), wire.SpanInside, "")
 }

@@ -84,7 +84,7 @@ func (r *Router) Restore(ctx context.Context, service string, p ring.Partition, 
 			_, err := (&result{code, epoch, body, true}).reply()
 			answer <- err
 		},
-	})
+	}, r.traceOf(ctx))
 	select {
 	case err := <-answer:
 		return err

@@ -114,14 +114,19 @@ func OpenGossip(cfg GossipConfig) (*Gossip, error) {
 	if err != nil {
 		return nil, err
 	}
-	list, err := memberlist.Create(mc)
+	transport, err := listenGossip(mc, &d.tally)
 	if err != nil {
 		return nil, fmt.Errorf("open gossip on %s: %w", cfg.Bind, err)
+	}
+	mc.Transport = transport
+	list, err := memberlist.Create(mc)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open gossip on %s: %w", cfg.Bind, err), transport.Shutdown())
 	}
 	host, _, _ := net.SplitHostPort(cfg.Bind) // it has just been listened on
 	g := &Gossip{
 		cfg: cfg, log: cfg.Logger, list: list, delegate: d,
-		addr: net.JoinHostPort(host, strconv.Itoa(mc.BindPort)), // memberlist notes the free port it took
+		addr: net.JoinHostPort(host, strconv.Itoa(mc.BindPort)), // listenGossip notes the free port it took
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	g.cancel = cancel
@@ -161,10 +166,10 @@ func memberlistConfig(cfg *GossipConfig, d *delegate) (*memberlist.Config, error
 	c.PushPullInterval = 15 * time.Second
 	c.DeadNodeReclaimTime = 30 * time.Second
 	c.MsgpackUseNewTimeFormat = true
-	c.Logger = memberlistLogger(cfg.Logger)
+	c.Logger = memberlistLogger(cfg.Logger, d.tally.told)
 	// There is no merge delegate: it could only refuse a whole exchange, with all
 	// the members in it, for one node that is unknown here, perhaps not for long.
-	c.Delegate, c.Events, c.Alive = d, d, d
+	c.Delegate, c.Events, c.Alive, c.Ping = d, d, d, d
 	return c, nil
 }
 

@@ -86,6 +86,7 @@ func TestGossipOfThree(t *testing.T) {
 	for in := a.hears(t, "c", true); in.Addr != moved.Addr; in = a.hears(t, "c", true) {
 	}
 
+	figuresOfTheLiving(t, a, b, c)
 	if err := b.Leave(5 * time.Second); err != nil { // says so
 		t.Fatal(err)
 	}
@@ -94,8 +95,10 @@ func TestGossipOfThree(t *testing.T) {
 	if err := b.Leave(time.Second); err != nil { // too late, and no panic
 		t.Fatal(err)
 	}
+	c.hears(t, "b", false)
 	_ = c.Close() // dies
 	a.hears(t, "c", false)
+	figuresOfTheLast(t, a, b, c)
 }
 
 // A node that is no member is heard of by nobody, whatever it sends.
@@ -162,7 +165,7 @@ func TestOpenGossipRefuses(t *testing.T) {
 
 func TestGossipLog(t *testing.T) {
 	var out bytes.Buffer
-	l := memberlistLogger(slog.New(slog.NewTextHandler(&out, nil)))
+	l := memberlistLogger(slog.New(slog.NewTextHandler(&out, nil)), func(string) {})
 	l.Printf("[ERR] memberlist: it broke: %d", 1)
 	l.Printf("[WARN] memberlist: Refuting")
 	l.Printf("[DEBUG] memberlist: Stream")

@@ -23,6 +23,7 @@ type delegate struct {
 	alive      atomic.Int64 // nodes, this one included
 	broadcasts memberlist.TransmitLimitedQueue
 	more       chan struct{} // of one: there is something to tell
+	tally      gossipTally
 
 	mu    sync.Mutex // held for a few instructions
 	nodes map[ring.NodeID]nodeNews
@@ -77,6 +78,7 @@ func (d *delegate) NotifyMsg(b []byte) { d.heardEpoch(b) }
 // LocalState implements memberlist.Delegate: the highest epoch goes with each
 // full exchange, so that who was cut off learns it.
 func (d *delegate) LocalState(bool) []byte {
+	d.tally.exchanges.Add(1)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.epoch.encode()
@@ -104,6 +106,7 @@ func (d *delegate) NotifyJoin(n *memberlist.Node) {
 // NotifyLeave implements memberlist.EventDelegate.
 func (d *delegate) NotifyLeave(n *memberlist.Node) {
 	d.alive.Add(-1)
+	d.tally.gone.Add(1)
 	d.heardNode(n, false)
 }
 

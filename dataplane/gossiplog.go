@@ -14,9 +14,9 @@ import (
 // makes all others complain.
 const gossipLogRate = 10
 
-// memberlistLogger passes memberlist's lines on to l.
-func memberlistLogger(l *slog.Logger) *log.Logger {
-	return log.New(&logBridge{log: l, limit: rate.NewLimiter(gossipLogRate, 5*gossipLogRate)}, "", 0)
+// memberlistLogger passes memberlist's lines on to l, and all of them, without their level, to told.
+func memberlistLogger(l *slog.Logger, told func(text string)) *log.Logger {
+	return log.New(&logBridge{log: l, told: told, limit: rate.NewLimiter(gossipLogRate, 5*gossipLogRate)}, "", 0)
 }
 
 // logBridge writes lines such as "[WARN] memberlist: text" to an slog.Logger, one
@@ -24,12 +24,14 @@ func memberlistLogger(l *slog.Logger) *log.Logger {
 // is told by others.
 type logBridge struct {
 	log   *slog.Logger
+	told  func(text string)
 	limit *rate.Limiter
 }
 
 // Write takes one line. It may be called from any goroutine, and does not fail.
 func (b *logBridge) Write(line []byte) (int, error) {
 	level, text := parseLogLine(string(line))
+	b.told(text)
 	ctx := context.Background()
 	if b.log.Enabled(ctx, level) && b.limit.AllowN(time.Now(), 1) {
 		b.log.Log(ctx, level, "gossip says", "text", text)

@@ -28,6 +28,7 @@ func (id Identity) hello(expect ring.NodeID) wire.Hello {
 	return wire.Hello{
 		ClusterID: id.ClusterID, NodeID: string(id.NodeID), Addr: id.Addr,
 		Expect: string(expect), Versions: [2]int{wire.Version, wire.Version}, Generation: id.Generation,
+		Caps: []string{wire.CapTrace},
 	}
 }
 

@@ -35,6 +35,8 @@ type link struct {
 	quiet int         // calls of tick since something was heard; tick's own
 	max   int
 
+	traces bool // the peer reads traces
+
 	mu      sync.Mutex // held for a few instructions, never while done is called
 	id      uint64     // the last request's
 	pending map[uint64]call
@@ -58,6 +60,9 @@ func (l *link) send(h *wire.Header, body []byte, c call) *wire.Error {
 	}
 	l.id++
 	h.ID = l.id
+	if !l.traces {
+		h.Trace = nil
+	}
 	c.taken, c.read = l.out.taken.Load(), h.Op == wire.OpRead
 	l.pending[h.ID] = c
 	linger := c.read && l.reads >= lingerFrom

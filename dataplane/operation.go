@@ -44,15 +44,16 @@ type operation struct {
 	began    time.Time
 	from     ring.NodeID // who passed it on, and that node's ring epoch; empty if a client did
 	epoch    ring.Epoch
+	span     wire.Span // nil unless it is traced
 
 	// The present round: one ring, each of its nodes tried at most once.
 	ring     *ring.Ring
 	slots    []ring.Replica
-	tried    uint8 // bit i: the node in slot i
-	stoodIn  bool  // the fallback was asked
-	encoded  []byte
+	tried    uint8     // bit i: the node in slot i
+	stoodIn  bool      // the fallback was asked
 	lastCode wire.Code // why the last try came to nothing, for the caller
 	lastText []byte
+	encoded  []byte
 
 	// Over all rounds.
 	ran        bool   // some try may have run
@@ -72,6 +73,9 @@ func (o *operation) settle(code wire.Code, body []byte) {
 	o.r.load.give(&o.call)
 	if o.from == "" && o.info.N > 0 { // from outside, and of a service of this node
 		o.r.meter.note(o.service, o.info.Name, o.op, code, time.Since(o.began))
+	}
+	if o.span != nil {
+		o.span.End(code)
 	}
 	o.done(code, uint64(o.r.rings.Ring().Epoch), body)
 }
@@ -254,13 +258,15 @@ func (o *operation) send(node ring.NodeID, flags wire.Flags, body []byte, answer
 		Flags: flags, Gen: uint64(o.ring.Gen(o.part)), Epoch: uint64(o.ring.Epoch),
 	}
 	begun, until := time.Now(), o.tryDeadline()
-	o.r.peers.Send(node, h, body, until, func(f wire.Frame, err error) {
+	done := func(f wire.Frame, err error) {
 		code, epoch, body := outcome(f, err)
 		if code != wire.OK && o.repeatable() && time.Since(begun) >= until.Sub(begun)*3/4 && o.r.up(node) {
 			o.late.Store(true)
 		}
 		answered(node, code, epoch, body)
-	})
+	}
+	done = o.traced(&h, node, done)
+	o.r.peers.Send(node, h, body, until, done)
 }
 
 // tryDeadline leaves time for another node if there is one and the operation may run twice.

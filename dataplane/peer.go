@@ -89,14 +89,14 @@ func (p *peer) heard() bool { return !p.fresh && p.own.liveness.Up(p.node) }
 // it, a node that cannot be reached is not taken for down.
 func (p *peer) connect(needed bool) {
 	wasUp := p.own.liveness.Up(p.node)
-	c, err := p.dial()
+	c, theirs, err := p.dial()
 	if err != nil {
 		for _, w := range p.dialFailed(err, needed, wasUp) {
 			w.done(wire.Frame{}, wire.Errorf(wire.Unavailable, "node %s cannot be reached: %v", p.node, err))
 		}
 		return
 	}
-	l := p.own.newLink(p.node, c)
+	l := p.own.newLink(p.node, c, &theirs)
 	unsent, first := p.linkUp(l)
 	if first && p.own.cfg.Clocks != nil {
 		l.ping(p.own.pingHeader(), p.ponged) // a node that starts waits for the time
@@ -271,13 +271,13 @@ func (p *peer) stop() {
 	}
 }
 
-// dial connects to node for the purpose conn, within the dial timeout. It calls taken, if
+// dial connects to node for the purpose conn, within the dial timeout, and returns its hello. It calls taken, if
 // that is not nil, when the other side's system has taken the connection, before the node
 // has answered.
-func (p *Peers) dial(ctx context.Context, node ring.NodeID, conn byte, taken func()) (net.Conn, error) {
+func (p *Peers) dial(ctx context.Context, node ring.NodeID, conn byte, taken func()) (net.Conn, wire.Hello, error) {
 	addr, ok := p.cfg.Resolve(node)
 	if !ok {
-		return nil, fmt.Errorf("no address is known for node %s", node)
+		return nil, wire.Hello{}, fmt.Errorf("no address is known for node %s", node)
 	}
 	ctx, cancel := context.WithTimeout(ctx, p.cfg.DialTimeout)
 	defer cancel()
@@ -293,12 +293,12 @@ func (p *Peers) dial(ctx context.Context, node ring.NodeID, conn byte, taken fun
 			return c, err
 		}
 	}
-	c, _, err := dialHello(ctx, connect, addr, conn, say)
+	c, theirs, err := dialHello(ctx, connect, addr, conn, say)
 	if err != nil {
 		if e, ok := errors.AsType[*wire.Error](err); ok && e.Code == wire.WrongCluster && e.Epoch > 0 {
 			p.cfg.SawEpoch(node, e.Epoch) // of another generation, perhaps a later one
 		}
-		return nil, fmt.Errorf("connect to %s: %w", addr, err)
+		return nil, theirs, fmt.Errorf("connect to %s: %w", addr, err)
 	}
-	return c, nil
+	return c, theirs, nil
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -216,7 +217,7 @@ func (p *Peers) Stream(ctx context.Context, node ring.NodeID) (*Stream, error) {
 // Dial opens a bare connection to node, after the hello, for the purpose conn:
 // wire.ConnRaft. ctx bounds the opening only. The caller closes it; Close does too.
 func (p *Peers) Dial(ctx context.Context, node ring.NodeID, conn byte) (net.Conn, error) {
-	c, err := p.dial(ctx, node, conn, nil)
+	c, _, err := p.dial(ctx, node, conn, nil)
 	if ctx.Err() != nil {
 		return nil, fmt.Errorf("reach node %s: %w", node, errors.Join(context.Cause(ctx), err))
 	}
@@ -267,10 +268,10 @@ func (p *Peers) list() []*peer {
 	return list
 }
 
-func (p *Peers) newLink(node ring.NodeID, c net.Conn) *link {
+func (p *Peers) newLink(node ring.NodeID, c net.Conn, theirs *wire.Hello) *link {
 	return &link{
 		node: node, c: c, out: newOutbox(c, p.cfg.Cork, maxPeerQueued), saw: p.cfg.SawEpoch, max: p.cfg.MaxInFlight,
-		pending: make(map[uint64]call),
+		pending: make(map[uint64]call), traces: slices.Contains(theirs.Caps, wire.CapTrace),
 	}
 }
 

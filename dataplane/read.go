@@ -41,11 +41,11 @@ type read struct {
 	missing  int                     // answers NotFound
 	slotted  int                     // answers of slots, of both kinds
 	code     wire.Code               // of the last replica that failed, or of one that is overloaded
+	outdated bool                    // a replica knows another ring
+	closed   bool
 	text     []byte
-	outdated bool // a replica knows another ring
 	news     ring.Epoch
 	newsFrom ring.NodeID
-	closed   bool
 }
 
 // read coordinates a query from slot me.
@@ -154,7 +154,7 @@ func (q *read) ask(i int) {
 			Flags: q.o.flags & wire.FlagHeld, Call: q.o.call, Deadline: q.o.deadline,
 			Done: func(code wire.Code, epoch uint64, body []byte) { q.answered(i, q.o.r.self, code, epoch, body) },
 		}
-		q.o.r.local.Dispatch(&q.req)
+		q.o.r.dispatch(&q.req, q.o.parent(), wire.SpanInside, "")
 		return
 	}
 	node, h, body := q.slots[i].Node, q.head, q.encoded()
@@ -164,10 +164,12 @@ func (q *read) ask(i int) {
 		call.For = string(node)
 		node, h.Flags, body = q.standIn[i], wire.FlagFallback, wire.AppendCall(nil, &call)
 	}
-	q.o.r.peers.Send(node, h, body, q.o.deadline, func(f wire.Frame, err error) {
+	done := func(f wire.Frame, err error) {
 		code, epoch, body := outcome(f, err)
 		q.answered(i, node, code, epoch, body)
-	})
+	}
+	done = q.o.traced(&h, node, done)
+	q.o.r.peers.Send(node, h, body, q.o.deadline, done)
 }
 
 func (q *read) encoded() []byte {

@@ -95,6 +95,6 @@ func (r *Request) finish() bool {
 // answer is the header of an answer to r.
 func (r *Request) answer(kind wire.Kind) wire.Header {
 	h := r.Header
-	h.Kind, h.Flags, h.TimeoutMS, h.Cluster = kind, 0, 0, r.conn.check
+	h.Kind, h.Flags, h.TimeoutMS, h.Cluster, h.Trace = kind, 0, 0, r.conn.check, nil
 	return h
 }

@@ -45,6 +45,7 @@ type RouterConfig struct {
 	Buckets        func(bucket string) wire.BucketProps
 	Cork           *Cork         // that of the node's connections; one of its own if nil
 	Logger         *slog.Logger  // slog.Default() if nil
+	Tracer         wire.Tracer   // nothing is traced if nil
 	DefaultTimeout time.Duration // of requests without a deadline; 5 s if zero
 }
 
@@ -69,6 +70,7 @@ type Router struct {
 	buckets func(bucket string) wire.BucketProps
 	cork    *Cork
 	log     *slog.Logger
+	tracer  wire.Tracer // nil: nothing is traced
 	timeout time.Duration
 
 	repairs readRepair
@@ -124,7 +126,7 @@ func NewRouter(c RouterConfig) *Router {
 	}
 	r := &Router{
 		self: c.Self, rings: c.Rings, local: c.Local, peers: c.Peers, open: c.OpenStream, up: c.Up, away: c.Away, held: c.Held, members: c.Members, drain: c.Draining, buckets: c.Buckets,
-		cork: c.Cork, log: c.Logger, timeout: c.DefaultTimeout,
+		cork: c.Cork, log: c.Logger, tracer: c.Tracer, timeout: c.DefaultTimeout,
 	}
 	r.repairs.r, r.repairs.rec = r, c.Repairs
 	r.stop, r.cancel = context.WithCancel(context.Background())
@@ -218,10 +220,11 @@ func (r *Router) sleep(d time.Duration, deadline time.Time) bool {
 // must not block. epoch is that of this node's ring; body is the reply if code is
 // OK, else a message for people. call must not change until then.
 func (r *Router) Do(op wire.Op, service uint32, call wire.Call, flags wire.Flags, deadline time.Time, done func(code wire.Code, epoch uint64, body []byte)) {
-	r.do(&operation{r: r, op: op, service: service, call: call, flags: flags, deadline: deadline, done: done})
+	r.do(&operation{r: r, op: op, service: service, call: call, flags: flags, deadline: deadline, done: done}, nil)
 }
 
-func (r *Router) do(o *operation) {
+// do is Do, for what is a part of parent, if that is not nil.
+func (r *Router) do(o *operation, parent *wire.Trace) {
 	if r.last.Load() {
 		o.done(wire.ShuttingDown, uint64(r.rings.Ring().Epoch), []byte("the node shuts down"))
 		return
@@ -262,6 +265,9 @@ func (r *Router) do(o *operation) {
 	if !restores {
 		o.part = ring.Locate(ring.HashKey(o.call.Bucket, o.call.Key), r.rings.Ring().Q())
 	}
+	if r.tracer != nil {
+		o.trace(parent)
+	}
 	o.plan()
 }
 
@@ -281,9 +287,9 @@ func (r *Router) wait(ctx context.Context, op wire.Op, service string, call wire
 	defer cancel()
 	end, _ := ctx.Deadline()
 	answer := make(chan result, 1)
-	r.Do(op, wire.ServiceID(service), call, 0, early(end), func(code wire.Code, epoch uint64, body []byte) {
-		answer <- result{code, epoch, body, true}
-	})
+	o := &operation{r: r, op: op, service: wire.ServiceID(service), call: call, deadline: early(end)}
+	o.done = func(code wire.Code, epoch uint64, body []byte) { answer <- result{code, epoch, body, true} }
+	r.do(o, r.traceOf(ctx))
 	select {
 	case a := <-answer:
 		return a.reply()

@@ -62,7 +62,7 @@ func (r *Router) serveCall(in inbound) {
 	r.do(&operation{
 		r: r, op: in.Op, service: in.Service, call: c, part: ring.Partition(in.Partition), flags: in.Flags,
 		deadline: in.deadline, waited: in.waited, origin: in.origin, done: in.reply, from: in.from, epoch: ring.Epoch(in.Epoch),
-	})
+	}, in.Trace)
 }
 
 // serveReplica hands what another node coordinates to this node's vnode.
@@ -90,7 +90,7 @@ func (r *Router) serveReplica(in inbound) {
 		r.refuse(in.reply, err)
 		return
 	}
-	r.local.Dispatch(q)
+	r.dispatch(q, in.Trace, wire.SpanServer, in.from)
 }
 
 func (r *Router) refuse(reply func(wire.Code, uint64, []byte), err error) {

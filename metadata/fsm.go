@@ -19,6 +19,7 @@ type fsm struct {
 	publish func(*State)
 	fail    func(error) // it cannot go on; the first counts
 	failed  bool        // raft's goroutine only
+	tally   tally
 	failpoints
 }
 
@@ -67,7 +68,7 @@ func dated(err error, epoch ring.Epoch) error {
 }
 
 // Snapshot implements raft.FSM. A State never changes, so it is taken at once.
-func (f *fsm) Snapshot() (raft.FSMSnapshot, error) { return snapshot{f.state.Load()}, nil }
+func (f *fsm) Snapshot() (raft.FSMSnapshot, error) { return snapshot{f.state.Load(), &f.tally}, nil }
 
 // Restore implements raft.FSM. Nothing changes unless the whole snapshot is read.
 func (f *fsm) Restore(r io.ReadCloser) error {
@@ -88,12 +89,16 @@ func (f *fsm) Restore(r io.ReadCloser) error {
 	}
 	f.state.Store(s)
 	f.publish(s)
+	f.tally.restores.Add(1)
 	return nil
 }
 
 // snapshot is a State on its way to raft's snapshot file: JSON with Recent, "null"
 // before the birth. The file has a checksum of its own.
-type snapshot struct{ state *State }
+type snapshot struct {
+	state *State
+	tally *tally
+}
 
 // Persist implements raft.FSMSnapshot.
 func (s snapshot) Persist(sink raft.SnapshotSink) error {
@@ -105,7 +110,11 @@ func (s snapshot) Persist(sink raft.SnapshotSink) error {
 		_ = sink.Cancel() // the first error says more
 		return fmt.Errorf("write snapshot: %w", err)
 	}
-	return sink.Close()
+	if err := sink.Close(); err != nil {
+		return err
+	}
+	s.tally.snapshots.Add(1)
+	return nil
 }
 
 // Release implements raft.FSMSnapshot.

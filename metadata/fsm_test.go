@@ -89,7 +89,7 @@ func TestSnapshotRestores(t *testing.T) {
 		t.Errorf("half a snapshot: %v", err)
 	}
 	broken := &memorySink{err: io.ErrShortWrite}
-	if err := (snapshot{have}).Persist(broken); !errors.Is(err, io.ErrShortWrite) || !broken.canceled {
+	if err := (snapshot{have, &tally{}}).Persist(broken); !errors.Is(err, io.ErrShortWrite) || !broken.canceled {
 		t.Errorf("broken disk: %v, canceled %t", err, broken.canceled)
 	}
 }

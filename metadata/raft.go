@@ -34,6 +34,8 @@ type raftNode struct {
 	bolt  *raftboltdb.BoltStore
 	stop  context.CancelFunc // of what waits for room on the disk
 	waits waits
+
+	tally *tally
 }
 
 // raftFolder is where raft of a generation keeps its log. The folder of one generation
@@ -62,7 +64,7 @@ func openRaft(cfg *Config, w waits, f *fsm, st *State, log *slog.Logger) (_ *raf
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	disk := cfg.wrapDisk(logs)
-	n := &raftNode{logs: newBoundedLogs(disk, w.hung, log), bolt: logs, waits: w, stop: stop}
+	n := &raftNode{logs: newBoundedLogs(disk, w.hung, log), bolt: logs, waits: w, stop: stop, tally: &f.tally}
 	n.trans = raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 		Stream: newStreamLayer(cfg), MaxPool: poolSize, Timeout: w.rpc, Logger: hlog, MsgpackUseNewTimeFormat: true,
 	})
@@ -84,9 +86,10 @@ func openRaft(cfg *Config, w waits, f *fsm, st *State, log *slog.Logger) (_ *raf
 			return nil, err
 		}
 	}
-	if n.Raft, err = raft.NewRaft(conf, f, n.logs, &patientStable{disk, ctx, log}, snaps, n.trans); err != nil {
+	if n.Raft, err = raft.NewRaft(conf, f, &countedLogs{n.logs, n.tally}, &patientStable{disk, ctx, log}, snaps, n.trans); err != nil {
 		return nil, fmt.Errorf("start raft: %w", err)
 	}
+	n.RegisterObserver(raft.NewObserver(nil, false, n.tally.observe))
 	if err := n.hasten(cfg.Self.ID); err != nil {
 		return nil, fmt.Errorf("start raft: %w", err)
 	}
@@ -163,10 +166,12 @@ func (n *raftNode) propose(c Command) (ring.Epoch, error) {
 	if err != nil {
 		return 0, wire.Errorf(wire.BadRequest, "encode command: %v", err)
 	}
+	began := time.Now()
 	f := n.Apply(b, n.waits.rpc)
 	if err := f.Error(); err != nil {
 		return 0, n.refusal(err)
 	}
+	n.tally.proposals.note(time.Since(began))
 	a, ok := f.Response().(applied)
 	if !ok {
 		return 0, wire.Errorf(wire.Internal, "raft answered with %T", f.Response())

@@ -105,6 +105,8 @@ type Config struct {
 	FloorAge       time.Duration // how far behind the clock floors stay, besides the clocks' bound; 1 min if zero
 	RepairPatience time.Duration // how long a repair on request waits for one partition whose replicas cannot be compared; 30 s if zero
 
+	Tracer wire.Tracer // is told of handoffs; nil if nobody is
+
 	Failpoint func(wire.Failpoint) error // of a test; see there
 	files     fileSystem                 // of tests; the operating system's if nil
 }

@@ -32,6 +32,7 @@ type handoffOpen struct {
 	Services []string    `json:"services"`        // that send records
 	Bytes    int64       `json:"bytes,omitempty"` // of stage and merge: about how much
 	For      ring.NodeID `json:"for,omitempty"`   // of keep
+	Trace    string      `json:"trace,omitempty"` // the sender's span, as in a traceparent header
 
 	// Resume, of stage, asks the receiver to keep what an earlier stream of the session has
 	// brought, and to answer with a handoffKept.

@@ -57,6 +57,8 @@ func (m *Manager) receive(ctx context.Context, answer *answerer, first *wire.Fra
 		answer.fail(first, err)
 		return
 	}
+	span := rc.trace()
+	defer func() { endSpan(span, rc.outcome()) }()
 	var kept []byte
 	if rc.open.Mode == modeStage {
 		leave, err := m.enterSession(rc, answer.st)

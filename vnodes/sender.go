@@ -31,6 +31,7 @@ type handing struct {
 	sealed   bool // writers wait
 	unseal   func()
 	proposed bool // what becomes of it is no longer this attempt's to say
+	span     wire.Span
 }
 
 // part is one service's share of a handing.
@@ -56,7 +57,9 @@ func (m *Manager) hand(ctx context.Context, d *driver) error {
 	}
 	h := d.handing
 	h.pipes, h.started, h.sealed, h.proposed, h.unseal = nil, 0, false, false, func() {}
+	h.span = h.trace()
 	err := h.attempt(ctx)
+	endSpan(h.span, err)
 	h.unseal()
 	h.release(ctx, err)
 	return err
@@ -151,6 +154,9 @@ func (h *handing) open(ctx context.Context) error {
 func (h *handing) dial(ctx context.Context, to ring.NodeID, open handoffOpen) ([]byte, error) {
 	s := h.d.session
 	open.Session, open.Bytes = s, h.size()
+	if h.span != nil {
+		open.Trace = h.span.Trace().String()
+	}
 	for _, x := range h.parts {
 		open.Services = append(open.Services, x.v.svc.Name)
 	}

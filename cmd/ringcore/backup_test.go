@@ -178,7 +178,7 @@ func TestBackupUnderLoad(t *testing.T) {
 	settle(t, n1, n2, n3)
 	dir := t.TempDir()
 	first, second, third, whole := filepath.Join(dir, "1"), filepath.Join(dir, "2"), filepath.Join(dir, "3"), filepath.Join(dir, "whole")
-	n1.ok("kv", "props", "--bucket", "carts", "siblings=true")
+	n1.ok("bucket", "set", "carts", "siblings=true")
 	n1.ok("kv", "put", "-b", "carts", "anna", "milk")
 	n1.ok("kv", "put", "-b", "carts", "anna", "eggs")
 	n1.ok("kv", "put", "-b", "carts", "berta", "bread")

@@ -27,11 +27,12 @@ type devOptions struct {
 }
 
 // devNames are the flags of dev that the file and the environment can set.
-var devNames = []string{"nodes", "data-dir", "base-port", "partitions", "replicas", "storage", "log-level", "log-format"}
+var devNames = []string{"nodes", "data-dir", "base-port", "partitions", "replicas", "storage", "trace-endpoint", "trace-ratio", "log-level", "log-format"}
 
 func (a *app) devCommand() *cobra.Command {
 	var o devOptions
 	var file, level, format string
+	var trace traceSettings
 	cmd := &cobra.Command{
 		Use:   "dev",
 		Short: "Run a cluster on this machine, in one process",
@@ -64,6 +65,13 @@ func (a *app) devCommand() *cobra.Command {
 					hint: "remove the folder to begin anew, or choose another --data-dir",
 				}
 			}
+			for i := range configs {
+				traced, err := trace.open(a, &configs[i])
+				if err != nil {
+					return err
+				}
+				defer traced()
+			}
 			d := &devCluster{app: a, dir: o.dir, configs: configs}
 			return d.run(cmd.Context())
 		},
@@ -73,6 +81,7 @@ func (a *app) devCommand() *cobra.Command {
 	f.StringVar(&o.dir, "data-dir", "./ringcore-data", "folder of the nodes' folders")
 	f.IntVar(&o.basePort, "base-port", 7400, "port of n1; n2 has this + 10, and so on")
 	addBirthFlags(cmd, &o.node)
+	trace.flags(cmd)
 	addLogFlags(cmd, &level, &format, "warn")
 	f.StringVar(&file, "config", "", "TOML file with settings")
 	return cmd

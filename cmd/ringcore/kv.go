@@ -31,7 +31,7 @@ type kvFlags struct {
 func (a *app) kvCommand() *cobra.Command {
 	f := &kvFlags{}
 	g := group("kv", "Read and write keys",
-		a.kvPut(f), a.kvGet(f), a.kvDelete(f), a.kvList(f, "keys"), a.kvList(f, "values"), a.kvClear(f), a.kvProps(f), a.kvExport(f), a.kvImport(f))
+		a.kvPut(f), a.kvGet(f), a.kvDelete(f), a.kvList(f, "keys"), a.kvList(f, "values"), a.kvClear(f), a.kvExport(f), a.kvImport(f))
 	g.PersistentFlags().StringVarP(&f.bucket, "bucket", "b", "default", "bucket")
 	a.completeBucketFlag(g)
 	return g
@@ -272,25 +272,4 @@ func (a *app) confirm(format string, args ...any) bool {
 	var answer string
 	_, _ = fmt.Fscanln(a.in, &answer)
 	return answer == "y" || answer == "yes"
-}
-
-// kvProps is what bucket get and set were called first.
-func (a *app) kvProps(f *kvFlags) *cobra.Command {
-	return &cobra.Command{
-		Use: "props [NAME=VALUE ...]", Short: "Show a bucket's properties, or change some", Hidden: true,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			a.note("kv props is bucket get and bucket set now")
-			if err := f.checkKey("any"); err != nil {
-				return err
-			}
-			if len(args) == 0 {
-				return show(cmd.Context(), a, "/v1/buckets/"+segment(f.bucket), a.printProps)
-			}
-			change, err := propChange(args)
-			if err != nil {
-				return err
-			}
-			return a.setBucket(cmd.Context(), f.bucket, change, f.yes)
-		},
-	}
 }

@@ -21,6 +21,7 @@ type startSettings struct {
 	cfg           ringcore.Config
 	hintRate      string
 	hold          []string
+	trace         traceSettings
 	level, format string // of the log
 	file          string // of settings
 }
@@ -29,7 +30,7 @@ type startSettings struct {
 var startNames = []string{
 	"data-dir", "name", "addr", "gossip-addr", "http-addr", "resp-addr", "join", "advertise", "insecure",
 	"zone", "weight", "partitions", "replicas", "storage", "disk-low", "disk-critical", "hint-rate", "accept-loss", "compare-every", "voter-patience", "hold",
-	"log-level", "log-format",
+	"trace-endpoint", "trace-ratio", "log-level", "log-format",
 }
 
 // flags gives cmd a flag for each setting.
@@ -53,6 +54,7 @@ func (s *startSettings) flags(cmd *cobra.Command) {
 	f.DurationVar(&cfg.CompareEvery, "compare-every", 10*time.Minute, "how often replicas are compared, besides when a node comes back; negative for never")
 	f.StringSliceVar(&s.hold, "hold", nil, "NAME=VERSION of capabilities that this node is not to go beyond, so that the version before can come back")
 	f.DurationVar(&cfg.VoterPatience, "voter-patience", 30*time.Second, "how long one of raft's voters may be silent before another member votes in its place; negative for ever")
+	s.trace.flags(cmd)
 	addLogFlags(cmd, &s.level, &s.format, "info")
 	f.StringVar(&s.file, "config", "", "TOML file with settings (RINGCORE_CONFIG)")
 }
@@ -74,6 +76,9 @@ func (s *startSettings) check() (err error) {
 		return usagef("", "--hint-rate: %w", err)
 	}
 	if s.cfg.Hold, err = parseHold(s.hold); err != nil {
+		return err
+	}
+	if _, err := s.trace.target(func(string) string { return "" }); err != nil {
 		return err
 	}
 	_, err = logger(io.Discard, s.level, s.format)

@@ -64,6 +64,11 @@ func (a *app) startCommand() *cobra.Command {
 			if cfg.Failpoint, err = failpoints(a.getenv); err != nil {
 				return err
 			}
+			traced, err := s.trace.open(a, &cfg)
+			if err != nil {
+				return err
+			}
+			defer traced()
 			return a.start(cmd.Context(), cfg)
 		},
 	}

@@ -63,8 +63,11 @@ const (
 //	24 partition u16 | 26 slot u8 | 27 flags u8 | 28 timeout ms u32   (32 bytes)
 //	32 gen u64
 //	40 epoch u64
-//	48 sent ms u32 | 52 reserved, zero (8 bytes)
+//	48 sent ms u32 | 52 trailer u8 | 53 reserved, zero (7 bytes)
 //	60 CRC-32C of bytes 0 to 59 and the body
+//
+// The trailer is so many bytes of the body, its last: a Trace. It is 0 but for those who say that they
+// know it, see CapTrace; whoever does skips what is longer.
 type Header struct {
 	Kind      Kind
 	Op        Op
@@ -79,6 +82,7 @@ type Header struct {
 	Gen       uint64 // of the partition, in the sender's ring
 	Epoch     uint64 // of the sender's ring
 	Sent      uint32 // of a request: when it was queued, on a clock of the sender's that never jumps; 0 if not told
+	Trace     *Trace // of a request that is traced; nil for the others
 }
 
 // Frame is a header with its body.
@@ -94,13 +98,18 @@ var (
 	ErrVersion  = errors.New("frame of an unknown version")
 	ErrTooLong  = errors.New("frame longer than allowed")
 	ErrChecksum = errors.New("frame checksum does not match")
+	ErrTrailer  = errors.New("frame trailer longer than its body")
 )
 
 // AppendFrame appends the encoding of h and body to dst.
 func AppendFrame(dst []byte, h *Header, body []byte) []byte {
 	start := len(dst)
 	dst = append(dst, Version, byte(h.Kind), byte(h.Op), byte(h.Code))
-	dst = binary.BigEndian.AppendUint32(dst, uint32(len(body)))
+	trailer := 0
+	if h.Trace != nil {
+		trailer = TraceSize
+	}
+	dst = binary.BigEndian.AppendUint32(dst, uint32(len(body)+trailer))
 	dst = binary.BigEndian.AppendUint64(dst, h.ID)
 	dst = binary.BigEndian.AppendUint32(dst, h.Cluster)
 	dst = binary.BigEndian.AppendUint32(dst, h.Service)
@@ -110,10 +119,16 @@ func AppendFrame(dst []byte, h *Header, body []byte) []byte {
 	dst = binary.BigEndian.AppendUint64(dst, h.Gen)
 	dst = binary.BigEndian.AppendUint64(dst, h.Epoch)
 	dst = binary.BigEndian.AppendUint32(dst, h.Sent)
-	dst = append(dst, 0, 0, 0, 0, 0, 0, 0, 0)
+	dst = append(dst, byte(trailer), 0, 0, 0, 0, 0, 0, 0)
 	sum := crc32.Update(crc32.Checksum(dst[start:], castagnoli), castagnoli, body)
-	dst = binary.BigEndian.AppendUint32(dst, sum)
-	return append(dst, body...)
+	if h.Trace == nil {
+		dst = binary.BigEndian.AppendUint32(dst, sum)
+		return append(dst, body...)
+	}
+	var t [TraceSize]byte
+	appendTrace(t[:0], h.Trace)
+	dst = binary.BigEndian.AppendUint32(dst, crc32.Update(sum, castagnoli, t[:]))
+	return append(append(dst, body...), t[:]...)
 }
 
 // ReadFrame reads one frame. Its body is freshly allocated and at most maxBody
@@ -138,7 +153,7 @@ func ReadFrame(r io.Reader, maxBody int) (Frame, error) {
 	if sum != binary.BigEndian.Uint32(buf[60:]) {
 		return Frame{}, ErrChecksum
 	}
-	return f, nil
+	return f, f.cutTrailer(int(buf[52]))
 }
 
 // parse reads the header's fields and returns the body's length.
@@ -147,7 +162,7 @@ func (h *Header) parse(b *[HeaderSize]byte, maxBody int) (int, error) {
 		return 0, fmt.Errorf("%w: %d", ErrVersion, b[0])
 	}
 	n := binary.BigEndian.Uint32(b[4:])
-	if int64(n) > int64(maxBody) {
+	if int64(n) > int64(maxBody)+int64(b[52]) {
 		return 0, fmt.Errorf("%w: %d bytes of at most %d", ErrTooLong, n, maxBody)
 	}
 	h.Kind, h.Op, h.Code = Kind(b[1]), Op(b[2]), Code(b[3])

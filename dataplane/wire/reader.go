@@ -51,6 +51,7 @@ func (r *Reader) Read() (Frame, error) {
 	if err != nil {
 		return Frame{}, err
 	}
+	trailer := int(header[52])
 	check, sum := binary.BigEndian.Uint32(header[60:]), crc32.Checksum(header[:60], castagnoli)
 	r.from += HeaderSize
 	if f.Body, err = r.body(n); err != nil {
@@ -59,7 +60,7 @@ func (r *Reader) Read() (Frame, error) {
 	if crc32.Update(sum, castagnoli, f.Body) != check {
 		return Frame{}, ErrChecksum
 	}
-	return f, nil
+	return f, f.cutTrailer(trailer)
 }
 
 // fill reads until n bytes are there; they must fit.
