@@ -25,8 +25,10 @@ func readFilePage(t *testing.T) *filePage {
 	if err != nil {
 		t.Fatal(err)
 	}
+	_, files, _ := strings.Cut(string(b), "\n## Files\n")
+	files, _, _ = strings.Cut(files, "\n## ")
 	p := &filePage{seen: make(map[string]bool)}
-	for _, row := range regexp.MustCompile("(?m)^\\| (`[^|]+`) \\|").FindAllStringSubmatch(string(b), -1) {
+	for _, row := range regexp.MustCompile("(?m)^\\| (`[^|]+`) \\|").FindAllStringSubmatch(files, -1) {
 		for _, path := range regexp.MustCompile("`([^`]+)`").FindAllStringSubmatch(row[1], -1) {
 			p.paths = append(p.paths, path[1])
 		}

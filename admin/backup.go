@@ -29,7 +29,7 @@ type BackupView struct {
 	ClusterID  string                      `json:"cluster_id"`
 	Time       time.Time                   `json:"time"` // what was acknowledged before is in a backup that begins now
 	Version    string                      `json:"version"`
-	Epoch      uint64                      `json:"epoch,string"`
+	Epoch      uint64                      `json:"epoch"`
 	Partitions int                         `json:"partitions"`
 	Replicas   int                         `json:"replicas"`
 	Services   []BackupService             `json:"services"` // by name

@@ -9,7 +9,9 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -268,5 +270,35 @@ func TestPartIsWholeOrNot(t *testing.T) {
 	}
 	if left, _ := os.ReadDir(dir); len(left) > 0 {
 		t.Errorf("left: %v", left)
+	}
+}
+
+// TestFolderIsDescribed: docs/disk.md has the files of a backup, and no other.
+func TestFolderIsDescribed(t *testing.T) {
+	page, err := os.ReadFile(filepath.Join("..", "..", "docs", "disk.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(page), "\n## A backup's folder\n")
+	section, _, _ = strings.Cut(section, "\n## ")
+	described := map[string]bool{}
+	for _, row := range regexp.MustCompile("(?m)^\\| `([^`]+)` \\|").FindAllStringSubmatch(section, -1) {
+		described[row[1]] = true
+	}
+	w := newWorld()
+	w.put(3, "k", "v", 1)
+	dir := filepath.Join(t.TempDir(), "b")
+	w.backup(t, dir, nil)
+	made := map[string]bool{}
+	err = filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+		if err == nil && !d.IsDir() {
+			path, err = filepath.Rel(dir, path)
+			path = regexp.MustCompile(`\d{4}`).ReplaceAllString(strings.Replace(filepath.ToSlash(path), "kv/", "<service>/", 1), "<partition>")
+			made[path] = true
+		}
+		return err
+	})
+	if err != nil || !maps.Equal(described, made) {
+		t.Errorf("the page has %v, the folder %v (%v)", described, made, err)
 	}
 }

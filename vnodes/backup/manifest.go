@@ -28,7 +28,7 @@ type Manifest struct {
 	Begun      time.Time `json:"begun"` // all that was acknowledged before is in it
 	Ended      time.Time `json:"ended"`
 	Version    string    `json:"version"` // of the node that was asked
-	Epoch      uint64    `json:"epoch,string"`
+	Epoch      uint64    `json:"epoch"`
 	Partitions int       `json:"partitions"`
 	Replicas   int       `json:"replicas"`
 	Base       *Base     `json:"base,omitempty"` // what it builds on, if it is incremental
