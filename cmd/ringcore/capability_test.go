@@ -106,7 +106,7 @@ func TestMixedVersions(t *testing.T) {
 		if err := n1.get("/v1/members", &members); err != nil {
 			return err
 		}
-		if m := members[2]; m.Name != "n3" || m.Version != "2.0" || fmt.Sprint(m.Capabilities) != "[likes.format=1-2 likes.wire=3 metadata=1-2]" {
+		if m := members[2]; m.Name != "n3" || m.Version != "2.0" || fmt.Sprint(m.Capabilities) != "[backup=1 likes.format=1-2 likes.wire=3 metadata=1-2]" {
 			return errors.New(fmt.Sprint(m))
 		}
 		return nil
