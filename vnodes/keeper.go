@@ -82,7 +82,6 @@ func (d *Disk) due(now time.Time) *diskStore {
 	var size int64
 	var from position
 	for _, s := range d.stores {
-		since := s.since.Load()
 		if d.busy[s] || s.notBefore.Load() > now.UnixNano() || s.hopeless() {
 			continue
 		}
@@ -99,6 +98,7 @@ func (d *Disk) due(now time.Time) *diskStore {
 		if oldest == nil || at < from {
 			oldest, from = s, at
 		}
+		since := s.since.Load() // read after needs: an Append sets it before it lets needs see its records
 		if since == 0 || critical || now.Sub(time.Unix(0, since)) > d.age(s.name) {
 			aged = s // also one whose last attempt has failed
 		}
