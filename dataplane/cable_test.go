@@ -29,6 +29,7 @@ type cable struct {
 	later   bool    // cut and taken are for connections that are there already
 	rate    int     // bytes a second on the way there; no limit if 0
 	dials   int
+	said    int // pieces that were written on the way there
 	conns   []net.Conn
 }
 
@@ -108,6 +109,12 @@ func (c *cable) dialled() int {
 	return c.dials
 }
 
+func (c *cable) writes() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.said
+}
+
 // pass waits until the way is open.
 func (c *cable) pass(ctx context.Context, way int) error {
 	for {
@@ -154,6 +161,9 @@ func (c *cable) carry(way int, from, to net.Conn, whole bool) {
 		}
 		c.mu.Lock()
 		delay, rate := c.delay, c.rate
+		if way == there {
+			c.said++
+		}
 		c.mu.Unlock()
 		if way == there && rate > 0 {
 			time.Sleep(time.Duration(n) * time.Second / time.Duration(rate))

@@ -85,16 +85,19 @@ func (c *Clocks) Now() time.Time {
 // Offset is how far this node's wall clock is ahead of the members' median.
 func (c *Clocks) Offset() time.Duration { return time.Duration(c.off.Load()) * time.Microsecond }
 
+func (c *Clocks) isSure() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.sure
+}
+
 // own is this node's wall clock less what has passed since born.
 func (c *Clocks) own(passed time.Duration) int64 { return c.wall().UnixMicro() - passed.Microseconds() }
 
 // tell is what this node tells a peer.
 func (c *Clocks) tell() []byte {
-	c.mu.Lock()
-	sure := c.sure
-	c.mu.Unlock()
 	agreed := uint64(0)
-	if sure {
+	if c.isSure() {
 		agreed = uint64(max(c.Now().UnixMicro(), 1))
 	}
 	b := binary.BigEndian.AppendUint64(make([]byte, 0, clockTold), uint64(max(c.wall().UnixMicro(), 0)))

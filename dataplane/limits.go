@@ -45,5 +45,13 @@ const (
 	tendEvery  = 50 * time.Millisecond  // how late a deadline or a hung peer may be noticed
 	redialWait = 250 * time.Millisecond // between two attempts to reach a peer that is not up
 	pingAfter  = 250 * time.Millisecond // of silence: the peer is asked for a sign of life
-	hungAfter  = 900 * time.Millisecond // of the same: the connection is given up
+	hungAfter  = 900 * time.Millisecond // of the same, if it was asked that long ago: the connection is given up
+)
+
+// What a node asks of peers of which nobody wants anything, however many there are: so what
+// an idle cluster says does not grow with the square of its nodes. For up to eleven nodes this
+// is no bound.
+const (
+	idlePings   = 2 // in a tendEvery, for a sign of life
+	clocksAsked = 8 // in a clockEvery, for the time
 )

@@ -33,6 +33,7 @@ type link struct {
 	saw   func(ring.NodeID, uint64)
 	heard atomic.Bool // bytes have come in since tick last looked
 	quiet int         // calls of tick since something was heard; tick's own
+	asked int         // of these, those while a sign of life was asked for
 	max   int
 
 	traces bool // the peer reads traces
@@ -189,14 +190,23 @@ func (l *link) expire(now time.Duration) {
 
 // tick is to be called every tendEvery. It returns for how long the peer has been silent,
 // counted in ticks: a node that was stopped itself finds what came meanwhile unread, and
-// must not take everybody else for dead.
-func (l *link) tick() time.Duration {
-	if heard, drained := l.heard.Swap(false), l.out.drain.Swap(false); heard || drained {
-		l.quiet = 0
-		return 0
+// must not take everybody else for dead. hung says that it should have been heard; wanted,
+// that somebody waits for an answer.
+func (l *link) tick() (silence time.Duration, hung, wanted bool) {
+	heard, drained := l.heard.Swap(false), l.out.drain.Swap(false)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	wanted = len(l.pending) > 0
+	if heard || drained {
+		l.quiet, l.asked = 0, 0
+		return 0, false, wanted
 	}
 	l.quiet++
-	return time.Duration(l.quiet) * tendEvery
+	if l.pinging {
+		l.asked++
+	}
+	silence = time.Duration(l.quiet) * tendEvery
+	return silence, silence >= hungAfter && time.Duration(l.asked)*tendEvery >= hungAfter-pingAfter, wanted
 }
 
 // ping asks the peer for a sign of life unless one is awaited; answered is called

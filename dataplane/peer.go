@@ -224,8 +224,9 @@ func (p *peer) ponged(f wire.Frame, sent time.Time) {
 	}
 }
 
-// tend ends what is late and watches over a peer that has gone silent.
-func (p *peer) tend(now time.Duration) {
+// tend ends what is late and watches over a peer that has gone silent: one that nobody waits
+// for is asked for a sign of life only if idle says so, and asked says that it was.
+func (p *peer) tend(now time.Duration, idle bool) (asked bool) {
 	p.mu.Lock()
 	l := p.link
 	late := p.expireWaiting(now)
@@ -234,15 +235,18 @@ func (p *peer) tend(now time.Duration) {
 		w.done(wire.Frame{}, wire.Errorf(wire.Deadline, "no connection to node %s in time", p.node))
 	}
 	if l == nil {
-		return
+		return false
 	}
 	l.expire(now)
-	switch silence := l.tick(); {
-	case silence >= hungAfter:
+	silence, hung, wanted := l.tick()
+	switch {
+	case hung:
 		l.close(fmt.Errorf("not a byte came for %v, although it was asked for a sign of life", silence))
-	case silence >= pingAfter:
+	case silence >= pingAfter && (wanted || idle):
 		l.ping(p.own.pingHeader(), p.ponged)
+		return !wanted
 	}
+	return false
 }
 
 // expireWaiting takes the waiting calls whose deadline has passed. mu is held.

@@ -2,8 +2,11 @@ package dataplane
 
 import (
 	"context"
+	"math/rand/v2"
 	"slices"
 	"time"
+
+	"github.com/ringcore/ringcore/metadata/ring"
 )
 
 // tend looks after all peers until Close: deadlines, silence, and those that are
@@ -22,8 +25,11 @@ func (p *Peers) tend() {
 			nextProbe = p.now()
 		case <-ticker.C:
 			now := p.now()
-			for _, x := range p.list() {
-				x.tend(now)
+			idle := idlePings
+			for _, x := range p.list() { // in another order each time
+				if x.tend(now, idle > 0) {
+					idle--
+				}
 			}
 		}
 		if now := p.now(); now >= nextProbe {
@@ -47,12 +53,15 @@ func (p *Peers) AwaitTime(ctx context.Context) {
 	p.cfg.Clocks.await(ctx, func() bool { return slices.ContainsFunc(p.cfg.Members(), p.liveness.MaybeUp) })
 }
 
-// askTime asks all members what time it is.
+// askTime asks members what time it is: all of them until this node is sure of it, then some.
 func (p *Peers) askTime() {
-	for _, node := range p.cfg.Members() {
-		if p.liveness.Up(node) { // others are probed
-			p.peer(node).askTime()
-		}
+	up := slices.DeleteFunc(slices.Clone(p.cfg.Members()), func(node ring.NodeID) bool { return !p.liveness.Up(node) }) // others are probed
+	if p.cfg.Clocks.isSure() && len(up) > clocksAsked {
+		rand.Shuffle(len(up), func(i, j int) { up[i], up[j] = up[j], up[i] })
+		up = up[:clocksAsked]
+	}
+	for _, node := range up {
+		p.peer(node).askTime()
 	}
 }
 
