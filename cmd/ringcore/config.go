@@ -45,6 +45,25 @@ func (a *app) layer(cmd *cobra.Command, names []string, file string) (from map[s
 	return from, nil
 }
 
+// noteMisspelt tells of environment variables that are no settings and look like one. Others
+// with the prefix may be there for good reasons: Kubernetes sets RINGCORE_PORT for a service
+// of that name.
+func (a *app) noteMisspelt(environ, names []string) {
+	known := []string{envOf("config"), envOf("endpoint")}
+	for _, name := range names {
+		known = append(known, envOf(name))
+	}
+	for _, pair := range environ {
+		env, value, _ := strings.Cut(pair, "=")
+		if value == "" || !strings.HasPrefix(env, envPrefix) || slices.Contains(known, env) {
+			continue
+		}
+		if near := nearest(env, known); near != "" {
+			a.note("environment variable %s is no setting and does nothing: did you mean %s?", env, near)
+		}
+	}
+}
+
 // keyOf is the key in the file of the flag called name.
 func keyOf(name string) string { return strings.ReplaceAll(name, "-", "_") }
 

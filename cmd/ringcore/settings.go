@@ -5,6 +5,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -64,6 +65,7 @@ func (s *startSettings) layer(a *app, cmd *cobra.Command) (map[string]string, er
 	if _, err := a.layer(cmd, []string{"config"}, ""); err != nil {
 		return nil, err
 	}
+	a.noteMisspelt(os.Environ(), startNames)
 	return a.layer(cmd, startNames, s.file)
 }
 
