@@ -82,7 +82,7 @@ func (c *Client) command(ctx context.Context, bucket string, key []byte, cmd *co
 // Put stores value under key: in the place of whatever is there or, in a bucket that
 // keeps siblings, of what o.Context has seen.
 func (c *Client) Put(ctx context.Context, bucket string, key, value []byte, o WriteOptions) error {
-	if err := errors.Join(codec.CheckKey(bucket, key), codec.CheckValue(value)); err != nil {
+	if err := checkPut(bucket, key, value); err != nil {
 		return err
 	}
 	cmd := codec.Command{Op: codec.OpPut, Context: o.Context.seen, Expires: codec.Expiry(o.Expires), Value: value}
@@ -92,6 +92,10 @@ func (c *Client) Put(ctx context.Context, bucket string, key, value []byte, o Wr
 	}
 	_, err := c.command(ctx, bucket, key, &cmd, &o)
 	return err
+}
+
+func checkPut(bucket string, key, value []byte) error {
+	return errors.Join(codec.CheckKey(bucket, key), codec.CheckValue(value))
 }
 
 // putIf runs a conditional put.

@@ -2,7 +2,6 @@ package client
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -133,7 +132,7 @@ func (c *Client) writeMany(ctx context.Context, bucket string, list []Write, o *
 		if o.cond() != 0 || !o.Context.IsZero() {
 			return errBatchOptions
 		}
-		if err := errors.Join(codec.CheckKey(bucket, w.Key), codec.CheckValue(w.Value)); err != nil {
+		if err := checkPut(bucket, w.Key, w.Value); err != nil {
 			return err
 		}
 		cmd := codec.Command{Op: codec.OpPut, Context: w.Context.seen, Expires: expires, Value: w.Value}
