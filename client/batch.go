@@ -175,7 +175,7 @@ func (b *batch) send(it *item) bool {
 	v := c.view.Load()
 	partition := ring.Locate(ring.HashKey(r.call.Bucket, r.call.Key), v.ring.Q())
 	p := v.pick(partition, nil)
-	if p == nil || !p.usable() {
+	if p == nil {
 		return false
 	}
 	l := p.link.Load()

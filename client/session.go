@@ -63,9 +63,9 @@ func (c *Client) Session() *Session {
 type strength uint8
 
 const (
-	asAsked     strength = iota // as many replicas as the options say
-	byMajority                  // of the replicas
-	byAll                       // replicas that can be read
+	asAsked    strength = iota // as many replicas as the options say
+	byMajority                 // of the replicas
+	byAll                      // replicas that can be read
 )
 
 // sessionRead is a key that is being read.
