@@ -112,7 +112,7 @@ func (s *Session) read(ctx context.Context, bucket string, keys [][]byte, o *Rea
 		s.client.readMany(ctx, bucket, len(todo), o.Timeout, at, func(k int, r *codec.Result, err error) {
 			x := &todo[k]
 			switch {
-			case err != nil && x.by > asAsked && n > 1:
+			case err != nil && x.o.PR != o.PR:
 				each(x.i, nil, fmt.Errorf("read what the session has seen or written: %w", err))
 			case err != nil:
 				each(x.i, nil, err)
@@ -146,19 +146,18 @@ func (s *Session) begin(i int, hash ring.Hash, o *ReadOptions, n int) sessionRea
 
 // ask has so many be asked, of n, or more if o says so.
 func (x *sessionRead) ask(by strength, o *ReadOptions, n int) {
-	x.o = *o
-	switch {
-	case by == byAll:
-		x.o.PR = All
-	case by == byMajority:
+	x.o, x.by = *o, by
+	switch by {
+	case byMajority:
 		x.o.PR = majorityAtLeast(o.PR, n)
+	case byAll:
+		x.o.PR = All
 	}
-	x.by = by
-	switch x.o.PR {
-	case All:
-		x.by = byAll
+	switch x.o.PR { // o may ask for more than by
 	case Majority:
 		x.by = max(by, byMajority)
+	case All:
+		x.by = byAll
 	}
 }
 

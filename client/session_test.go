@@ -253,13 +253,12 @@ type sessionModel struct {
 func (m *sessionModel) write(acked bool) (codec.Context, uint64) {
 	m.clock += 2
 	at, id := rapid.IntRange(0, 2).Draw(m.t, "copy"), m.clock
-	stamp, r := wire.Stamp{Time: m.clock, Node: uint64(at), ID: id}, codec.Stored{}
-	seen := codec.Context{Base: stamp}
+	stamp := wire.Stamp{Time: m.clock, Node: uint64(at), ID: id}
+	seen, r := codec.Context{Base: stamp}, codec.Stored{Stamp: stamp, Deleted: true}
 	switch rapid.IntRange(0, 3).Draw(m.t, "kind") {
 	case 0:
 		r = codec.Stored{Stamp: stamp, Value: codec.AppendEnvelope(nil, &codec.Envelope{Value: []byte("v")})}
 	case 1:
-		r = codec.Stored{Stamp: stamp, Deleted: true}
 	default:
 		o := m.object(m.copies[at])
 		if rapid.Bool().Draw(m.t, "with context") {
