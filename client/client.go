@@ -18,11 +18,12 @@ type Client struct {
 	ctx    context.Context // done when the Client closes
 	cancel context.CancelFunc
 
-	view   atomic.Pointer[view] // what is known of the cluster; written by the learner only
-	epoch  atomic.Uint64        // the newest that any answer named
-	wake   chan struct{}        // of size 1: the learner has something to do
-	calls  sync.Pool            // of *call
-	gather gatherer
+	view    atomic.Pointer[view] // what is known of the cluster; written by the learner only
+	epoch   atomic.Uint64        // the newest that any answer named
+	wake    chan struct{}        // of size 1: the learner has something to do
+	calls   sync.Pool            // of *call
+	batches sync.Pool            // of *batch
+	gather  gatherer
 
 	mu     sync.Mutex // held to add or remove a link, and to close
 	links  map[*link]struct{}
@@ -42,6 +43,7 @@ func Open(ctx context.Context, cfg Config) (*Client, error) {
 	c := &Client{cfg: cfg, log: cfg.Logger, born: time.Now(), wake: make(chan struct{}, 1), links: map[*link]struct{}{}}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	c.calls.New = func() any { return newCall() }
+	c.batches.New = func() any { return newBatch() }
 	if _, ok := ctx.Deadline(); !ok {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, cfg.Timeout)

@@ -11,6 +11,9 @@
 // names a newer ring. Get, Put, Delete, Keys, Values, Clear and Ping speak to the
 // key/value service; Command, Query and Cover to any service of your own.
 //
+// GetMany and PutMany are many requests at once, for a fraction of the cost. A [Session]
+// reads its own writes, whatever replica answers.
+//
 // # Trying again
 //
 // A request that surely did not run is tried again until its deadline, at other
@@ -23,6 +26,7 @@
 // again when it answers.
 //
 // The goroutines of a Client, one that learns, one that tends the connections, two for
-// each of these, and one for each probe or second try, end in Close. The package stands on the pure floor: it shares no code with the node but
+// each of these, and one for each probe or second try, end in Close; those of a batch, for
+// keys that its first tries have not settled, end with it. The package stands on the pure floor: it shares no code with the node but
 // the ring, the frames and the key/value service's encoding.
 package client

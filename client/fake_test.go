@@ -51,10 +51,11 @@ type node struct {
 	conns   map[net.Conn]bool
 	seen    map[wire.Op]int
 	stopped bool
-	caps    []string      // that it says in its hello
-	mute    bool          // takes requests and answers none
-	slow    time.Duration // until it answers a command or query; others are answered meanwhile
-	drop    bool          // runs the next command and breaks the connection instead of answering
+	caps    []string                // that it says in its hello
+	mute    bool                    // takes requests and answers none
+	slow    time.Duration           // until it answers a command or query; others are answered meanwhile
+	drop    bool                    // runs the next command and breaks the connection instead of answering
+	behind  map[string]codec.Result // what its own copy has, if that is not what the cluster has
 	wg      sync.WaitGroup
 }
 
@@ -304,6 +305,9 @@ func (n *node) run(f *wire.Frame) (code wire.Code, body, chunks []byte) {
 		if q, err := codec.ParseQuery(call.Body); err == nil && q == codec.QueryPing {
 			return wire.OK, codec.AppendPong(nil, &codec.Pong{Partition: f.Partition, Node: string(n.id)}), nil
 		}
+		if n.behind != nil && call.Primary == wire.QuorumDefault {
+			old = n.behind[key]
+		}
 		return wire.OK, codec.AppendResult(nil, &old), nil
 	}
 	cmd, err := codec.ParseCommand(call.Body)
@@ -314,7 +318,7 @@ func (n *node) run(f *wire.Frame) (code wire.Code, body, chunks []byte) {
 	}
 	c.clock++
 	c.ids[call.ID]++
-	next := codec.Result{State: codec.Deleted, Stamp: wire.Stamp{Time: c.clock}}
+	next := codec.Result{State: codec.Deleted, Stamp: wire.Stamp{Time: c.clock, ID: call.ID}}
 	if cmd.Op == codec.OpPut {
 		next.State, next.Value, next.Expires = codec.Live, cmd.Value, cmd.Expires
 	}

@@ -57,6 +57,7 @@ func (l *link) hand(id uint64, a answer) {
 	c := l.takeCall(id)
 	l.mu.Unlock()
 	if c != nil {
+		a.item = c.item
 		c.done <- a
 	}
 }

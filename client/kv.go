@@ -41,18 +41,23 @@ func (c *Client) Get(ctx context.Context, bucket string, key []byte, o ReadOptio
 }
 
 func (c *Client) query(ctx context.Context, bucket string, key []byte, q codec.QueryOp, o *ReadOptions) ([]byte, error) {
-	return c.Query(ctx, codec.Service, Call{
-		Bucket: bucket, Key: key, Body: codec.AppendQuery(nil, q),
-		Quorum: o.R, Primary: o.PR, Sloppy: o.Sloppy, Timeout: o.Timeout,
-	})
+	r := readRequest(bucket, key, codec.AppendQuery(nil, q), o)
+	r.deadline = deadline(ctx, o.Timeout, c.cfg.Timeout)
+	return c.do(ctx, &r)
 }
 
 // found reads a Result.
 func found(reply []byte) (Object, error) {
 	r, err := codec.ParseResult(reply)
-	switch {
-	case err != nil:
+	if err != nil {
 		return Object{}, err
+	}
+	return foundIn(&r)
+}
+
+// foundIn is r as an Object.
+func foundIn(r *codec.Result) (Object, error) {
+	switch {
 	case !r.Exists():
 		return Object{}, ErrNotFound
 	case r.State == codec.Live:
@@ -69,17 +74,15 @@ func found(reply []byte) (Object, error) {
 }
 
 func (c *Client) command(ctx context.Context, bucket string, key []byte, cmd *codec.Command, o *WriteOptions) ([]byte, error) {
-	body := codec.AppendCommand(make([]byte, 0, cmd.Size()), cmd)
-	return c.Command(ctx, codec.Service, Call{
-		Bucket: bucket, Key: key, Body: body, Blind: codec.Blind(body),
-		Quorum: o.W, Primary: o.PW, Sloppy: o.Sloppy, Timeout: o.Timeout,
-	})
+	r := writeRequest(bucket, key, codec.AppendCommand(make([]byte, 0, cmd.Size()), cmd), o)
+	r.deadline = deadline(ctx, o.Timeout, c.cfg.Timeout)
+	return c.do(ctx, &r)
 }
 
 // Put stores value under key: in the place of whatever is there or, in a bucket that
 // keeps siblings, of what o.Context has seen.
 func (c *Client) Put(ctx context.Context, bucket string, key, value []byte, o WriteOptions) error {
-	if err := errors.Join(codec.CheckKey(bucket, key), codec.CheckValue(value)); err != nil {
+	if err := checkPut(bucket, key, value); err != nil {
 		return err
 	}
 	cmd := codec.Command{Op: codec.OpPut, Context: o.Context.seen, Expires: codec.Expiry(o.Expires), Value: value}
@@ -89,6 +92,10 @@ func (c *Client) Put(ctx context.Context, bucket string, key, value []byte, o Wr
 	}
 	_, err := c.command(ctx, bucket, key, &cmd, &o)
 	return err
+}
+
+func checkPut(bucket string, key, value []byte) error {
+	return errors.Join(codec.CheckKey(bucket, key), codec.CheckValue(value))
 }
 
 // putIf runs a conditional put.

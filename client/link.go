@@ -56,8 +56,9 @@ type link struct {
 // call waits for one answer. It is used again and again; whoever has taken it
 // from the pool puts it back when nobody else can send to done any more.
 type call struct {
-	done  chan answer // of size 1, so that the reader never blocks
+	done  chan answer // with room for the answer, so that the reader never blocks
 	query bool
+	item  *item // of a batch, which writes what it has sent; nil if it is none's
 	timer *time.Timer
 	body  []byte // the encoded request
 }
@@ -66,6 +67,7 @@ type answer struct {
 	frame wire.Frame
 	err   error // the link broke
 	other bool  // another node gave it, to a hedge
+	item  *item // its call's
 }
 
 // Failures of a link, by what the request came to.
@@ -172,7 +174,7 @@ func (l *link) send(h *wire.Header, c *call) (id uint64, err error) {
 		return 0, fmt.Errorf("%w: %w", errUnsent, l.err)
 	}
 	c.query = h.Op == wire.OpQuery
-	write := l.enqueue(h, c.body, c.query && l.queries >= gatherFrom)
+	write := l.enqueue(h, c.body, c.item != nil || c.query && l.queries >= gatherFrom)
 	l.calls[h.ID] = c
 	if c.query {
 		l.queries++
@@ -247,7 +249,7 @@ func (l *link) fail(err error) {
 	l.mu.Unlock()
 	_ = l.nc.Close() // wakes reader and writer
 	for _, c := range calls {
-		c.done <- answer{err: fmt.Errorf("%w: %w", errLost, err)}
+		c.done <- answer{err: fmt.Errorf("%w: %w", errLost, err), item: c.item}
 	}
 }
 

@@ -38,75 +38,106 @@ type route struct {
 	last   error
 }
 
+// try is one node that is asked.
+type try struct {
+	view      *view
+	partition ring.Partition
+	peer      *peer
+	begun     time.Time
+	left      time.Duration // a third of the time that there was
+}
+
 // do brings r to a node that holds its key and returns the reply, or an error
 // whose code is final.
 func (c *Client) do(ctx context.Context, r *request) ([]byte, error) {
 	var to route
 	to.tried = to.space[:0]
+	return c.carry(ctx, r, &to)
+}
+
+// carry is do for a request that has been to where to says.
+func (c *Client) carry(ctx context.Context, r *request, to *route) ([]byte, error) {
+	for {
+		t, err := c.choose(ctx, r, to)
+		if err != nil {
+			return nil, err
+		}
+		f, err := c.attempt(ctx, t.view, t.peer, t.partition, r, to)
+		if done, err := c.judge(ctx, r, to, &t, &f, err); done {
+			return f.Body, err
+		}
+	}
+}
+
+// choose is the node to ask next. When all have been asked it waits for the next round.
+func (c *Client) choose(ctx context.Context, r *request, to *route) (try, error) {
 	for {
 		v := c.view.Load()
 		partition := ring.Locate(ring.HashKey(r.call.Bucket, r.call.Key), v.ring.Q())
 		p := v.pick(partition, to.tried)
 		if to.unmet != nil && !to.late && (p == nil || !p.usable()) {
-			return nil, to.unmet
+			return try{}, to.unmet
 		}
 		if p == nil { // all have been asked
-			if !c.backoff(ctx, &to, r.deadline) {
+			if !c.backoff(ctx, to, r.deadline) {
 				if to.unmet != nil && ctx.Err() == nil {
-					return nil, to.unmet
+					return try{}, to.unmet
 				}
-				return nil, c.give(ctx, r, &to)
+				return try{}, c.give(ctx, r, to)
 			}
 			continue
 		}
 		to.tried = append(to.tried, p)
-		begun, left := time.Now(), time.Until(r.deadline)/3
-		f, err := c.attempt(ctx, v, p, partition, r, &to)
-		switch {
-		case err == nil && f.Code == wire.OK:
-			return f.Body, nil
-		case err == nil:
-			err = &Error{Code: f.Code, Message: string(f.Body), Epoch: f.Epoch}
-			if f.Code == wire.QuorumNotMet && r.safe {
-				// It may be the one that is cut off: each is asked once. More often if a replica
-				// that is there was waited for: a transfer's outcome may not be known for a while.
-				to.unmet, to.last = err, err
-				to.late = to.late || time.Since(begun) >= left*3/4
-				continue
-			}
-			if f.Code == wire.Unavailable && to.ran == nil && v.betterThan(p, partition, f.Epoch, to.tried) {
-				to.last = err
-				continue
-			}
-			if !c.again(f.Code, r.safe) {
-				if to.ran != nil && (f.Code == wire.Unavailable || f.Code == wire.DiskFull || f.Code == wire.Overload) {
-					return nil, c.give(ctx, r, &to) // this try did not run; an earlier one may have
-				}
-				return nil, err
-			}
-			if f.Code == wire.Maybe {
-				to.ran = err
-			}
-		case !errors.Is(err, errUnsent):
-			to.ran = err
-			if !r.safe {
-				return nil, c.give(ctx, r, &to)
-			}
+		return try{v, partition, p, time.Now(), time.Until(r.deadline) / 3}, nil
+	}
+}
+
+// judge reports whether a try was the last one, and if so with which error r ends. Else it
+// has noted in to what came of it.
+func (c *Client) judge(ctx context.Context, r *request, to *route, t *try, f *wire.Frame, err error) (bool, error) {
+	switch {
+	case err == nil && f.Code == wire.OK:
+		return true, nil
+	case err == nil:
+		err = &Error{Code: f.Code, Message: string(f.Body), Epoch: f.Epoch}
+		f.Body = nil
+		if f.Code == wire.QuorumNotMet && r.safe {
+			// It may be the one that is cut off: each is asked once. More often if a replica
+			// that is there was waited for: a transfer's outcome may not be known for a while.
+			to.unmet, to.last = err, err
+			to.late = to.late || time.Since(t.begun) >= t.left*3/4
+			return false, nil
 		}
-		to.last = err
-		if f.Code == wire.Overload && !c.backoff(ctx, &to, r.deadline) || ctx.Err() != nil || c.ctx.Err() != nil || !time.Now().Before(r.deadline) {
-			return nil, c.give(ctx, r, &to)
+		if f.Code == wire.Unavailable && to.ran == nil && t.view.betterThan(t.peer, t.partition, f.Epoch, to.tried) {
+			to.last = err
+			return false, nil
+		}
+		if !c.again(f.Code, r.safe) {
+			if to.ran != nil && (f.Code == wire.Unavailable || f.Code == wire.DiskFull || f.Code == wire.Overload) {
+				return true, c.give(ctx, r, to) // this try did not run; an earlier one may have
+			}
+			return true, err
+		}
+		if f.Code == wire.Maybe {
+			to.ran = err
+		}
+	case !errors.Is(err, errUnsent):
+		to.ran = err
+		if !r.safe {
+			return true, c.give(ctx, r, to)
 		}
 	}
+	to.last = err
+	if f.Code == wire.Overload && !c.backoff(ctx, to, r.deadline) || ctx.Err() != nil || c.ctx.Err() != nil || !time.Now().Before(r.deadline) {
+		return true, c.give(ctx, r, to)
+	}
+	return false, nil
 }
 
 // attempt asks one node, and if it is slow over a query, and to says where the query has
 // been, another one. A node that cannot be reached or does not answer is shunned for a while.
 func (c *Client) attempt(ctx context.Context, v *view, p *peer, partition ring.Partition, r *request, to *route) (wire.Frame, error) {
-	left := time.Until(r.deadline)
-	if r.safe {
-		left = min(left, max(left/3, attemptLeast))
-	}
+	left := r.patience()
 	limit := time.Now().Add(left)
 	l, err := p.connect(ctx, limit)
 	if err != nil {
@@ -115,6 +146,27 @@ func (c *Client) attempt(ctx context.Context, v *view, p *peer, partition ring.P
 		}
 		return wire.Frame{}, err
 	}
+	h := c.header(ctx, v, l, partition, r, left)
+	var more *hedge
+	if r.op == wire.OpQuery && to != nil {
+		more = &hedge{v, partition, r, to}
+	}
+	a := l.roundTrip(ctx, &h, &r.call, limit, more)
+	c.note(ctx, p, &a, left)
+	return a.frame, a.err
+}
+
+// patience is how long one node may take.
+func (r *request) patience() time.Duration {
+	left := time.Until(r.deadline)
+	if r.safe {
+		left = min(left, max(left/3, attemptLeast))
+	}
+	return left
+}
+
+// header is that of r, sent through l to a node that has the time left.
+func (c *Client) header(ctx context.Context, v *view, l *link, partition ring.Partition, r *request, left time.Duration) wire.Header {
 	h := wire.Header{
 		Kind: wire.KindRequest, Op: r.op, Cluster: v.check, Service: r.service, Partition: uint16(partition),
 		Gen: uint64(v.ring.Gen(partition)), Epoch: uint64(v.ring.Epoch),
@@ -125,11 +177,11 @@ func (c *Client) attempt(ctx context.Context, v *view, p *peer, partition ring.P
 			h.Trace = t
 		}
 	}
-	var more *hedge
-	if r.op == wire.OpQuery && to != nil {
-		more = &hedge{v, partition, r, to}
-	}
-	a := l.roundTrip(ctx, &h, &r.call, limit, more)
+	return h
+}
+
+// note notes what an answer, or that none came, says about p, which had the time left.
+func (c *Client) note(ctx context.Context, p *peer, a *answer, left time.Duration) {
 	switch {
 	case a.other:
 		p.failed() // too slow: the others are asked before it until it has answered a probe
@@ -138,7 +190,6 @@ func (c *Client) attempt(ctx context.Context, v *view, p *peer, partition ring.P
 	case left >= attemptLeast || errors.Is(a.err, errLost): // a caller in a hurry says nothing about the node
 		c.blame(ctx, p)
 	}
-	return a.frame, a.err
 }
 
 // blame shuns p after a failure, unless the caller or the Client gave up, and has

@@ -189,6 +189,22 @@ func (c Context) Covers(o *Object) bool {
 	return true
 }
 
+// Includes reports whether c has seen all that d has.
+func (c Context) Includes(d Context) bool {
+	if c == d {
+		return true
+	}
+	o := d.object()
+	return c.Covers(&o)
+}
+
+// Join has seen what c or d has.
+func (c Context) Join(d Context) Context {
+	a, b := c.object(), d.object()
+	m := MergeObjects(&a, &b)
+	return m.Context()
+}
+
 // Newest is the time of the newest write that c has seen.
 func (c Context) Newest() uint64 {
 	t := c.Base.Time

@@ -2,6 +2,7 @@ package codec
 
 import (
 	"encoding/binary"
+	"slices"
 
 	"github.com/ringcore/ringcore/dataplane/wire"
 )
@@ -59,6 +60,12 @@ func (r *Result) Context() Context {
 
 // Exists reports whether r holds a value.
 func (r *Result) Exists() bool { return r.State == Live || r.State == Versions && !r.Object.Empty() }
+
+// Shows reports whether the write with that id is in r, as the newest or as one of several.
+func (r *Result) Shows(id uint64) bool {
+	return r.Stamp.ID == id || r.State == Versions && (r.Object.Base.Stamp.ID == id ||
+		slices.ContainsFunc(r.Object.Siblings, func(s Sibling) bool { return s.ID == id }))
+}
 
 // Values are those that r holds, the newest first.
 func (r *Result) Values() []Envelope {
