@@ -54,13 +54,8 @@ func newOutbox(c net.Conn, k *Cork, maxBytes int) *outbox {
 	}
 	o := &outbox{c: c, cork: k, max: maxBytes}
 	o.more.L, o.room.L = &o.mu, &o.mu
-	if t, ok := c.(*tracked); ok {
-		c = t.Conn
-	}
-	if s, ok := c.(syscall.Conn); ok {
-		if raw, err := s.SyscallConn(); err == nil {
-			o.raw, o.put = raw, o.putOnce
-		}
+	if o.raw = socketOf(c); o.raw != nil {
+		o.put = o.putOnce
 	}
 	return o
 }
@@ -206,9 +201,7 @@ func (o *outbox) try(batch []byte) int {
 }
 
 func (o *outbox) putOnce(fd uintptr) bool {
-	if n, err := syscall.Write(int(fd), o.attempt); err == nil {
-		o.went = n
-	}
+	o.went, _ = writeNow(fd, o.attempt)
 	return true // whatever came of it: it is not to wait
 }
 
