@@ -29,6 +29,7 @@ func (c *Client) dial(ctx context.Context, addr, cluster string, expect ring.Nod
 	if err != nil {
 		return nil, wire.Hello{}, fmt.Errorf("connect to %s: %w", addr, err)
 	}
+	nc = wire.Direct(nc)
 	hello, err := greet(ctx, nc, say)
 	if err != nil {
 		return nil, hello, fmt.Errorf("greet %s: %w", addr, errors.Join(err, nc.Close()))

@@ -54,7 +54,7 @@ func (c *conn) serve(cancel context.CancelFunc) error {
 }
 
 func (c *conn) read() error {
-	batch := batch{cork: c.out.cork, frames: wire.NewReader(readerOf(c.c), c.maxBody)}
+	batch := batch{cork: c.out.cork, frames: wire.NewReader(c.c, c.maxBody)}
 	defer batch.end()
 	for {
 		f, err := batch.next()

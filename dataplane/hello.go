@@ -107,6 +107,7 @@ func dialHello(ctx context.Context, dial dialFunc, addr string, conn byte, say w
 	if err != nil {
 		return nil, wire.Hello{}, err
 	}
+	c = wire.Direct(c)
 	answer, err := exchangeHello(ctx, c, conn, say)
 	if err != nil {
 		return nil, wire.Hello{}, errors.Join(err, c.Close())

@@ -2,7 +2,6 @@ package dataplane
 
 import (
 	"fmt"
-	"io"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -30,7 +29,6 @@ const lingerFrom = 4
 type link struct {
 	node  ring.NodeID
 	c     net.Conn
-	in    io.Reader // of c
 	out   *outbox
 	saw   func(ring.NodeID, uint64)
 	heard atomic.Bool // bytes have come in since tick last looked
@@ -126,7 +124,7 @@ func (l *link) close(why error) {
 
 // Read notes that the peer was heard; one call brings many answers.
 func (l *link) Read(p []byte) (int, error) {
-	n, err := l.in.Read(p)
+	n, err := l.c.Read(p)
 	if n > 0 {
 		l.heard.Store(true)
 	}

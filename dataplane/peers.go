@@ -270,7 +270,7 @@ func (p *Peers) list() []*peer {
 
 func (p *Peers) newLink(node ring.NodeID, c net.Conn, theirs *wire.Hello) *link {
 	return &link{
-		node: node, c: c, in: readerOf(c), out: newOutbox(c, p.cfg.Cork, maxPeerQueued), saw: p.cfg.SawEpoch, max: p.cfg.MaxInFlight,
+		node: node, c: c, out: newOutbox(c, p.cfg.Cork, maxPeerQueued), saw: p.cfg.SawEpoch, max: p.cfg.MaxInFlight,
 		pending: make(map[uint64]call), traces: slices.Contains(theirs.Caps, wire.CapTrace),
 	}
 }
