@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/ringcore/ringcore/dataplane/socket"
 	"github.com/ringcore/ringcore/dataplane/wire"
 )
 
@@ -32,7 +33,7 @@ type link struct {
 	heard  atomic.Bool   // the node has given a sign of life since the tender last looked
 	quiet  int           // how often the tender has found none in a row; its own
 
-	socket *wire.Socket // nc, nil if that is none of the system's
+	socket *socket.Conn // nc, nil if that is none of the system's
 	traces bool         // the node reads traces
 
 	mu      sync.Mutex // held to queue a frame or look up a call, never across I/O
@@ -80,7 +81,7 @@ func newCall() *call {
 func newLink(c *Client, p *peer, nc net.Conn) *link {
 	l := &link{nc: nc, client: c, peer: p, slots: make(chan struct{}, linkInFlight), calls: map[uint64]*call{}}
 	l.more.L = &l.mu
-	l.socket, _ = nc.(*wire.Socket)
+	l.socket, _ = nc.(*socket.Conn)
 	return l
 }
 

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/ringcore/ringcore/dataplane/socket"
 	"github.com/ringcore/ringcore/dataplane/wire"
 )
 
@@ -24,7 +25,7 @@ var (
 // of its own.
 type outbox struct {
 	c      net.Conn
-	socket *wire.Socket // c, nil if that is none of the system's
+	socket *socket.Conn // c, nil if that is none of the system's
 	cork   *Cork
 	taken  atomic.Uint64 // how often the queue was taken; raised while mu is held
 	max    int           // bytes in the queue from which on it is full
@@ -53,7 +54,7 @@ func newOutbox(c net.Conn, k *Cork, maxBytes int) *outbox {
 	if t, ok := c.(*tracked); ok {
 		c = t.Conn
 	}
-	o.socket, _ = c.(*wire.Socket)
+	o.socket, _ = c.(*socket.Conn)
 	return o
 }
 

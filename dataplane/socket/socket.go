@@ -1,4 +1,9 @@
-package wire
+// Package socket reads and writes connections of the system without telling Go's
+// scheduler. The calls never wait, so it need not hear of them; but each call that it
+// hears of while nothing else runs wakes its watchdog (sysmon), which then looks every
+// few ten microseconds whether a call takes long. In a process that is woken some
+// thousand times a second, for a few microseconds each, that was a third of all CPU.
+package socket
 
 import (
 	"io"
@@ -8,23 +13,18 @@ import (
 	"syscall"
 )
 
-// socketPiece is the most that one system call of a Socket moves: it holds up the
-// goroutines of one processor, and garbage collection, for as long as copying that takes.
-const socketPiece = 128 << 10
+// piece is the most that one system call moves: it holds up the goroutines of one
+// processor, and garbage collection, for as long as copying that takes.
+const piece = 128 << 10
 
-// Socket is a connection of the system that is read and written without telling Go's
-// scheduler. The calls never wait, so it need not hear of them; but each call that it
-// hears of while nothing else runs wakes its watchdog (sysmon), which then looks every
-// few ten microseconds whether a call takes long. In a process that is woken some
-// thousand times a second, for a few microseconds each, that was a third of all CPU.
-// It is a [net.Conn] in all else.
-type Socket struct {
+// Conn is a connection of the system. Its methods may be called as those of any [net.Conn].
+type Conn struct {
 	net.Conn
 	raw     syscall.RawConn
 	in, out half
 }
 
-// half is one direction of a Socket.
+// half is one direction of a Conn.
 type half struct {
 	mu    sync.Mutex            // held over a call, also while it waits to read
 	move  func(fd uintptr) bool // moves what fits of b, once; true if it is not to wait
@@ -33,7 +33,7 @@ type half struct {
 	errno syscall.Errno
 }
 
-// Direct is c as a *Socket, or c itself if it is none of the system's.
+// Direct is c as a *Conn, or c itself if it is none of the system's.
 func Direct(c net.Conn) net.Conn {
 	s, ok := c.(syscall.Conn)
 	if !ok {
@@ -43,16 +43,16 @@ func Direct(c net.Conn) net.Conn {
 	if err != nil {
 		return c
 	}
-	k := &Socket{Conn: c, raw: raw}
+	k := &Conn{Conn: c, raw: raw}
 	k.in.move, k.out.move = k.in.read, k.out.write
 	return k
 }
 
 // Read is net.Conn's.
-func (k *Socket) Read(p []byte) (int, error) {
+func (k *Conn) Read(p []byte) (int, error) {
 	k.in.mu.Lock()
 	defer k.in.mu.Unlock()
-	k.in.b = p[:min(len(p), socketPiece)]
+	k.in.b = p[:min(len(p), piece)]
 	err := k.raw.Read(k.in.move)
 	k.in.b = nil
 	switch {
@@ -70,7 +70,7 @@ func (k *Socket) Read(p []byte) (int, error) {
 }
 
 // Write is net.Conn's.
-func (k *Socket) Write(p []byte) (int, error) {
+func (k *Conn) Write(p []byte) (int, error) {
 	k.out.mu.Lock()
 	defer k.out.mu.Unlock()
 	n := k.tryLocked(p)
@@ -83,13 +83,13 @@ func (k *Socket) Write(p []byte) (int, error) {
 
 // TryWrite writes what the kernel takes at once, and returns how much that was: nothing
 // also if it fails, which Write will tell. It waits for nobody but a Write under way.
-func (k *Socket) TryWrite(p []byte) int {
+func (k *Conn) TryWrite(p []byte) int {
 	k.out.mu.Lock()
 	defer k.out.mu.Unlock()
 	return k.tryLocked(p)
 }
 
-func (k *Socket) tryLocked(p []byte) int {
+func (k *Conn) tryLocked(p []byte) int {
 	k.out.b, k.out.n = p, 0
 	_ = k.raw.Write(k.out.move)
 	k.out.b = nil
@@ -107,9 +107,9 @@ func (h *half) read(fd uintptr) bool {
 
 func (h *half) write(fd uintptr) bool {
 	for h.n < len(h.b) {
-		piece := h.b[h.n:min(len(h.b), h.n+socketPiece)]
-		n, errno := writeNow(fd, piece)
-		if h.n += n; errno != 0 || n < len(piece) {
+		next := h.b[h.n:min(len(h.b), h.n+piece)]
+		n, errno := writeNow(fd, next)
+		if h.n += n; errno != 0 || n < len(next) {
 			break
 		}
 	}

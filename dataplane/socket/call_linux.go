@@ -1,4 +1,6 @@
-package wire
+//go:build !race
+
+package socket
 
 import (
 	"syscall"
