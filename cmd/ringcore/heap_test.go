@@ -36,7 +36,6 @@ func TestHeapRoom(t *testing.T) {
 		return nil
 	})
 	runtime.KeepAlive(large)
-	large = nil
 	until(t, "the small heap has room", func() error {
 		runtime.GC()
 		if p := percent(); p <= 110 {
