@@ -4,7 +4,6 @@ import (
 	"runtime"
 	"slices"
 	"sync"
-	"syscall"
 	"time"
 )
 
@@ -119,7 +118,7 @@ func (l *link) flush() {
 	defer l.mu.Unlock()
 	switch {
 	case l.err != nil || len(l.queue) == 0:
-	case l.raw == nil || l.writing || l.rest != nil:
+	case l.socket == nil || l.writing || l.rest != nil:
 		l.dueLocked()
 	default:
 		batch := l.takeLocked()
@@ -156,21 +155,10 @@ func (l *link) wroteLocked(batch []byte, n int) {
 // try writes what the kernel takes at once, and returns how much that was: nothing also
 // if it fails, which the writer will find out.
 func (l *link) try(batch []byte) int {
-	if l.raw == nil {
+	if l.socket == nil {
 		return 0
 	}
-	l.attempt, l.went = batch, 0
-	_ = l.raw.Write(l.putOnce)
-	l.attempt = nil
-	return l.went
-}
-
-// once is putOnce: it writes attempt to fd, and never waits.
-func (l *link) once(fd uintptr) bool {
-	if n, err := syscall.Write(int(fd), l.attempt); err == nil {
-		l.went = n
-	}
-	return true
+	return l.socket.TryWrite(batch)
 }
 
 // dueLocked has the writer write. l.mu is held.

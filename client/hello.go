@@ -8,6 +8,7 @@ import (
 	"net"
 	"time"
 
+	"github.com/ringcore/ringcore/dataplane/socket"
 	"github.com/ringcore/ringcore/dataplane/wire"
 	"github.com/ringcore/ringcore/metadata/ring"
 )
@@ -29,6 +30,7 @@ func (c *Client) dial(ctx context.Context, addr, cluster string, expect ring.Nod
 	if err != nil {
 		return nil, wire.Hello{}, fmt.Errorf("connect to %s: %w", addr, err)
 	}
+	nc = socket.Direct(nc)
 	hello, err := greet(ctx, nc, say)
 	if err != nil {
 		return nil, hello, fmt.Errorf("greet %s: %w", addr, errors.Join(err, nc.Close()))

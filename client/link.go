@@ -7,9 +7,9 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
+	"github.com/ringcore/ringcore/dataplane/socket"
 	"github.com/ringcore/ringcore/dataplane/wire"
 )
 
@@ -33,11 +33,8 @@ type link struct {
 	heard  atomic.Bool   // the node has given a sign of life since the tender last looked
 	quiet  int           // how often the tender has found none in a row; its own
 
-	raw     syscall.RawConn // nil if nc is none of the system's
-	traces  bool            // the node reads traces
-	putOnce func(fd uintptr) bool
-	attempt []byte // putOnce writes it; theirs who writes, like the next
-	went    int
+	socket *socket.Conn // nc, nil if that is none of the system's
+	traces bool         // the node reads traces
 
 	mu      sync.Mutex // held to queue a frame or look up a call, never across I/O
 	more    sync.Cond  // due, or the link is broken
@@ -86,11 +83,7 @@ func newCall() *call {
 func newLink(c *Client, p *peer, nc net.Conn) *link {
 	l := &link{nc: nc, client: c, peer: p, slots: make(chan struct{}, linkInFlight), calls: map[uint64]*call{}}
 	l.more.L = &l.mu
-	if s, ok := nc.(syscall.Conn); ok {
-		if raw, err := s.SyscallConn(); err == nil {
-			l.raw, l.putOnce = raw, l.once
-		}
-	}
+	l.socket, _ = nc.(*socket.Conn)
 	return l
 }
 

@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/ringcore/ringcore/dataplane/socket"
 	"github.com/ringcore/ringcore/dataplane/wire"
 )
 
@@ -137,7 +138,7 @@ func TestReleaseWrites(t *testing.T) {
 	}
 	defer other.Close() //nolint:errcheck // as above
 	k := NewCork()
-	o := newOutbox(c, k, 1<<30)
+	o := newOutbox(socket.Direct(c), k, 1<<30)
 	body, id := make([]byte, 100_000), uint64(0)
 	send := func(frames int) {
 		k.Hold()

@@ -9,6 +9,7 @@ import (
 	"net"
 	"time"
 
+	"github.com/ringcore/ringcore/dataplane/socket"
 	"github.com/ringcore/ringcore/dataplane/wire"
 	"github.com/ringcore/ringcore/metadata/ring"
 )
@@ -107,6 +108,7 @@ func dialHello(ctx context.Context, dial dialFunc, addr string, conn byte, say w
 	if err != nil {
 		return nil, wire.Hello{}, err
 	}
+	c = socket.Direct(c)
 	answer, err := exchangeHello(ctx, c, conn, say)
 	if err != nil {
 		return nil, wire.Hello{}, errors.Join(err, c.Close())

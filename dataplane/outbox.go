@@ -6,9 +6,9 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
+	"github.com/ringcore/ringcore/dataplane/socket"
 	"github.com/ringcore/ringcore/dataplane/wire"
 )
 
@@ -24,16 +24,13 @@ var (
 // what is left, and what is queued while nobody holds the cork, run writes on a goroutine
 // of its own.
 type outbox struct {
-	c       net.Conn
-	cork    *Cork
-	raw     syscall.RawConn       // nil if c is none of the system's
-	put     func(fd uintptr) bool // writes attempt to fd, once; the writer's, like the next
-	attempt []byte
-	went    int
-	taken   atomic.Uint64 // how often the queue was taken; raised while mu is held
-	max     int           // bytes in the queue from which on it is full
-	full    atomic.Bool   // the queue is full; a hint, exact under mu
-	drain   atomic.Bool   // a write has waited until the other side took something; whoever asks sets it back
+	c      net.Conn
+	socket *socket.Conn // c, nil if that is none of the system's
+	cork   *Cork
+	taken  atomic.Uint64 // how often the queue was taken; raised while mu is held
+	max    int           // bytes in the queue from which on it is full
+	full   atomic.Bool   // the queue is full; a hint, exact under mu
+	drain  atomic.Bool   // a write has waited until the other side took something; whoever asks sets it back
 
 	mu      sync.Mutex // held to copy a frame, never while writing
 	more    sync.Cond  // due, or closed
@@ -57,11 +54,7 @@ func newOutbox(c net.Conn, k *Cork, maxBytes int) *outbox {
 	if t, ok := c.(*tracked); ok {
 		c = t.Conn
 	}
-	if s, ok := c.(syscall.Conn); ok {
-		if raw, err := s.SyscallConn(); err == nil {
-			o.raw, o.put = raw, o.putOnce
-		}
-	}
+	o.socket, _ = c.(*socket.Conn)
 	return o
 }
 
@@ -156,7 +149,7 @@ func (o *outbox) flush() {
 	switch {
 	case o.closed, len(o.queue) == 0:
 		o.kept = o.due
-	case o.raw == nil, o.writing, o.rest != nil:
+	case o.socket == nil, o.writing, o.rest != nil:
 		o.dueLocked()
 	default:
 		batch := o.takeLocked()
@@ -196,20 +189,10 @@ func (o *outbox) wrote(batch []byte, n int) {
 // try writes what the kernel takes at once, and returns how much that was: nothing also
 // if it fails, which the next write will tell.
 func (o *outbox) try(batch []byte) int {
-	if o.raw == nil {
+	if o.socket == nil {
 		return 0
 	}
-	o.attempt, o.went = batch, 0
-	_ = o.raw.Write(o.put)
-	o.attempt = nil
-	return o.went
-}
-
-func (o *outbox) putOnce(fd uintptr) bool {
-	if n, err := syscall.Write(int(fd), o.attempt); err == nil {
-		o.went = n
-	}
-	return true // whatever came of it: it is not to wait
+	return o.socket.TryWrite(batch)
 }
 
 // run writes until the outbox is closed, which is no error, or a write fails. It

@@ -3,6 +3,8 @@ package dataplane
 import (
 	"net"
 	"sync"
+
+	"github.com/ringcore/ringcore/dataplane/socket"
 )
 
 // connSet is the connections that somebody must close in the end.
@@ -33,7 +35,7 @@ func (s *connSet) add(c net.Conn) (*tracked, bool) {
 	if s.conns == nil {
 		s.conns = make(map[*tracked]struct{})
 	}
-	t := &tracked{Conn: c, set: s}
+	t := &tracked{Conn: socket.Direct(c), set: s}
 	s.conns[t] = struct{}{}
 	return t, true
 }

@@ -69,6 +69,7 @@ func (a *app) startCommand() *cobra.Command {
 				return err
 			}
 			defer traced()
+			defer giveHeapRoom(a.getenv)()
 			return a.start(cmd.Context(), cfg)
 		},
 	}

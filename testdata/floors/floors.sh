@@ -26,7 +26,7 @@ never() { report "$3" < <(grep -E "^$1 ($2)$" <<<"$deps"); }
 door() { report "$3" < <(grep -E " ($1)(/[^ ]*)?$" <<<"$direct" | grep -vE "^($2) "); }
 
 pure='ringcore/(metadata/ring|dataplane/wire|vnodes/kv/codec)'
-floor1="$pure|ringcore/admin/problem"
+floor1="$pure|ringcore/admin/problem|ringcore/dataplane/socket"
 only "($floor1)" "$floor1" 'floor 1 stands on the standard library alone'
 report 'the pure floor does no I/O, starts nothing and draws nothing' < <(
 	grep -E "^$pure (os|net|log|sync|syscall|context|math/rand|crypto/rand)(/[^ ]*)?$" <<<"$direct")

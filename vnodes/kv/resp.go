@@ -9,6 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/ringcore/ringcore/dataplane/socket"
 )
 
 // RESPConfig says how a RESP server runs. The zero value will do.
@@ -101,7 +103,7 @@ func (s *respServer) accept(ln net.Listener) error {
 
 // take serves nc on a goroutine of its own, or turns it away.
 func (s *respServer) take(nc net.Conn) {
-	c := newRESPConn(s, nc)
+	c := newRESPConn(s, socket.Direct(nc))
 	s.mu.Lock()
 	full := len(s.conns) >= s.cfg.Clients
 	if !full {
