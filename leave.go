@@ -94,7 +94,7 @@ func (n *Node) left() {
 	if err != nil {
 		n.log.Error("the leave is not noted on disk", "err", err)
 	}
-	go n.Close() //nolint:errcheck // Err tells; whoever owns the node waits for Done
+	n.stop()
 }
 
 // publish tells subscribers what is new in st.

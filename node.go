@@ -44,6 +44,7 @@ type Node struct {
 	outdated atomic.Bool          // commands are refused: the cluster was recovered, and this node has not followed yet
 	newer    chan newerGeneration // of one: what outdated was set for
 	changed  chan struct{}        // closed and replaced under mu when core or joining changes
+	started  chan struct{}        // closed when Open has ended, whatever came of it
 	done     chan struct{}        // closed when the node has stopped
 	doneOnce sync.Once
 	closeErr error
@@ -78,9 +79,11 @@ func Open(ctx context.Context, cfg Config) (*Node, error) {
 	}
 	tail := new(admin.LogTail)
 	cfg.Logger = slog.New(tail.Handler(cfg.Logger.Handler()))
-	n := &Node{cfg: cfg, log: cfg.Logger.With("node", cfg.Name), tail: tail, dir: dir, caps: caps, changed: make(chan struct{}), newer: make(chan newerGeneration, 1), done: make(chan struct{})}
+	n := &Node{cfg: cfg, log: cfg.Logger.With("node", cfg.Name), tail: tail, dir: dir, caps: caps, changed: make(chan struct{}), newer: make(chan newerGeneration, 1), done: make(chan struct{}), started: make(chan struct{})}
 	n.ctx, n.cancel = context.WithCancel(context.Background())
-	if err := n.start(ctx); err != nil {
+	err = n.start(ctx)
+	close(n.started)
+	if err != nil {
 		return nil, errors.Join(err, n.Close())
 	}
 	return n, nil
@@ -247,12 +250,20 @@ func (n *Node) Err() error {
 	}
 }
 
-// fail stops the node because of err. It does not wait: it runs on goroutines that
-// Close waits for.
+// fail stops the node because of err. It does not wait.
 func (n *Node) fail(err error) {
 	n.log.Error("node stops", "err", err)
 	n.failure.CompareAndSwap(nil, &err)
-	go n.Close() //nolint:errcheck // Err tells; whoever owns the node waits for Done
+	n.stop()
+}
+
+// stop closes the node as soon as it has started. It does not wait: it runs on goroutines
+// that Close waits for, and maybe while Open goes on.
+func (n *Node) stop() {
+	go func() {
+		<-n.started
+		_ = n.Close() // Err tells; whoever owns the node waits for Done
+	}()
 }
 
 // Close stops the node and waits for all that it runs. Its data stays.
