@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/ringcore/ringcore/admin"
+	"github.com/ringcore/ringcore/dataplane/wire"
 	"github.com/ringcore/ringcore/vnodes/kv"
 )
 
@@ -18,7 +19,9 @@ func TestInsight(t *testing.T) {
 	n3 := testNode(t, Config{Name: "n3", Join: []string{n1.Info().Addr}})
 	settled(t, n1, n2, n3)
 	for i := range 100 {
-		mustPut(t, n1, fmt.Sprint("key", i), "value")
+		if err := n1.KV().Put(t.Context(), "default", fmt.Append(nil, "key", i), []byte("value"), kv.Options{W: wire.QuorumAll, Timeout: 30 * time.Second}); err != nil {
+			t.Fatal(err) // all three are counted
+		}
 		mustGet(t, n2, fmt.Sprint("key", i), "value")
 	}
 	t.Run("load", func(t *testing.T) { testLoad(t, n3) })
