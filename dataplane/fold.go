@@ -73,22 +73,9 @@ func (a *coverRead) fold(ctx context.Context) error {
 // are, as new writes, and returns when a majority of its replicas has them durably.
 // Its error is a *wire.Error; it may be called again after any.
 func (r *Router) Restore(ctx context.Context, service string, p ring.Partition, records []byte) error {
-	ctx, cancel := r.bounded(ctx)
-	defer cancel()
-	end, _ := ctx.Deadline()
-	answer := make(chan error, 1)
-	r.do(&operation{
-		r: r, op: wire.OpCommand, service: wire.ServiceID(service), part: p, deadline: early(end),
+	_, err := r.wait(ctx, &operation{
+		op: wire.OpCommand, service: wire.ServiceID(service), part: p,
 		call: wire.Call{Quorum: wire.QuorumMajority, Flags: wire.CallRestore | wire.CallBlind | wire.CallStrict, Body: records},
-		done: func(code wire.Code, epoch uint64, body []byte) {
-			_, err := (&result{code, epoch, body, true}).reply()
-			answer <- err
-		},
-	}, r.traceOf(ctx))
-	select {
-	case err := <-answer:
-		return err
-	case <-ctx.Done():
-		return wire.Errorf(wire.Deadline, "the caller stopped waiting: %v", ctx.Err())
-	}
+	}, wire.Deadline)
+	return err
 }

@@ -274,20 +274,21 @@ func (r *Router) do(o *operation, parent *wire.Trace) {
 // Command runs a command and waits for its reply; ctx's deadline is the command's.
 // Its error is a *wire.Error: when ctx ends first, the command may have run.
 func (r *Router) Command(ctx context.Context, service string, call wire.Call) ([]byte, error) {
-	return r.wait(ctx, wire.OpCommand, service, call)
+	return r.wait(ctx, &operation{op: wire.OpCommand, service: wire.ServiceID(service), call: call}, wire.Maybe)
 }
 
 // Query runs a query and waits for its reply, as Command does.
 func (r *Router) Query(ctx context.Context, service string, call wire.Call) ([]byte, error) {
-	return r.wait(ctx, wire.OpQuery, service, call)
+	return r.wait(ctx, &operation{op: wire.OpQuery, service: wire.ServiceID(service), call: call}, wire.Deadline)
 }
 
-func (r *Router) wait(ctx context.Context, op wire.Op, service string, call wire.Call) ([]byte, error) {
+// wait runs o and waits for its reply, or until ctx ends: then the error's code is late.
+func (r *Router) wait(ctx context.Context, o *operation, late wire.Code) ([]byte, error) {
 	ctx, cancel := r.bounded(ctx)
 	defer cancel()
 	end, _ := ctx.Deadline()
 	answer := make(chan result, 1)
-	o := &operation{r: r, op: op, service: wire.ServiceID(service), call: call, deadline: early(end)}
+	o.r, o.deadline = r, early(end)
 	o.done = func(code wire.Code, epoch uint64, body []byte) { answer <- result{code, epoch, body, true} }
 	r.do(o, r.traceOf(ctx))
 	select {
@@ -300,10 +301,7 @@ func (r *Router) wait(ctx context.Context, op wire.Op, service string, call wire
 		return a.reply()
 	default:
 	}
-	if op == wire.OpCommand {
-		return nil, wire.Errorf(wire.Maybe, "the caller stopped waiting: %v", ctx.Err())
-	}
-	return nil, wire.Errorf(wire.Deadline, "the caller stopped waiting: %v", ctx.Err())
+	return nil, wire.Errorf(late, "the caller stopped waiting: %v", ctx.Err())
 }
 
 // result is how an operation ended.
